@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// What transactions and callers use of an open database; opening and leaving are in open.cc, upkeep in maintenance.cc.
+#include "txn/database.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+
+#include "txn/fork_guard.h"
+#include "txn/record.h"
+
+namespace hf::txn {
+
+bool Database::forked() const noexcept { return fork_generation() != fork_generation_; }
+
+Status Database::enter_commit(Deadline deadline) {
+  const platform::Acquired acquired = commit_latch_->acquire(deadline);
+  if (acquired == platform::Acquired::kNo) return Status(Code::kOVERLOADED, "the commit latch was not free in time");
+  Status status;
+  if (acquired == platform::Acquired::kTakenOver) status = repair_commit();
+  if (status.ok() && shared_.log().failed.load(std::memory_order_acquire) != 0) status = log_->failure();
+  if (!status.ok()) commit_latch_->release();
+  return status;
+}
+
+// The owner before died inside. Its record is either whole in the log, then the commit is completed, or it is not
+// there at all. A half rotation is finished first, because the insert goes to the active segment.
+Status Database::repair_commit() {
+  TxnShared& shared = shared_.txn();
+  overlay_->finish_rotation();
+  shared.view_version.fetch_add(1, std::memory_order_release);
+  Csn csn = 0;
+  std::string body;
+  if (log_->appended_csn() == shared.published_csn.load(std::memory_order_relaxed)) return {};
+  Status status = log_->last(&csn, &body);
+  if (status.ok()) status = overlay_->map_active();
+  if (status.ok()) {
+    bool system = false;
+    status = decode_record(body, [&](const overlay::Change& change) {
+      overlay_->insert(csn, change);
+      system |= change.table == kSystemTable;
+    });
+    if (system) shared.system_csn.store(csn, std::memory_order_release);
+  }
+  if (!status.ok()) {
+    log_->fail(status);  // the state is in doubt: nobody may go on with it
+    return status;
+  }
+  shared.commits.fetch_add(1, std::memory_order_relaxed);
+  shared.published_csn.store(csn, std::memory_order_release);
+  return {};
+}
+
+std::string Database::process_mark() const {
+  const platform::OwnerId me = liveness_.me();
+  char mark[12];
+  store_be32(mark, me);
+  store_be64(mark + 4, shared_.slots()[platform::owner_slot(me)].opened_at_ms);
+  return std::string(mark, sizeof mark);
+}
+
+bool Database::mark_alive(Bytes mark) const noexcept {
+  if (mark.size() != 12) return false;
+  const platform::OwnerId owner = load_be32(mark.data());
+  const std::uint32_t slot = platform::owner_slot(owner);
+  // Generations start anew with each session of the database; the time of opening tells the sessions apart.
+  return slot < platform::kProcessSlotsMax && shared_.slots()[slot].opened_at_ms == load_be64(mark.data() + 4) &&
+         liveness_.alive(owner);
+}
+
+OldestPin Database::oldest_pin() const {
+  OldestPin oldest;
+  std::uint32_t slot = 0;
+  std::uint64_t since_ns = 0;
+  oldest.base = views_->oldest_pin(&slot, &since_ns);
+  if (oldest.base == kCsnMax) return oldest;
+  const platform::ProcessSlot& process = shared_.slots()[slot];
+  const std::uint64_t now = monotonic_ns();
+  oldest.pid = process.pid;
+  oldest.age_ms = now > since_ns ? (now - since_ns) / 1'000'000u : 0;
+  oldest.label.assign(process.label, strnlen(process.label, sizeof process.label));
+  return oldest;
+}
+
+namespace {
+
+// Anonymous resident memory of the process, bytes.
+std::uint64_t anonymous_bytes() {
+  std::FILE* file = std::fopen("/proc/self/status", "re");
+  if (file == nullptr) return 0;
+  char line[128];
+  unsigned long long kib = 0;
+  while (std::fgets(line, sizeof line, file) != nullptr) {
+    if (std::sscanf(line, "RssAnon: %llu kB", &kib) == 1) break;
+  }
+  std::fclose(file);
+  return kib * 1024;
+}
+
+}  // namespace
+
+Result<DatabaseStats> Database::stats() {
+  Result<store::StoreStats> base = store_->stats();
+  if (!base.ok()) return std::move(base).status();
+  const TxnShared& shared = shared_.txn();
+  DatabaseStats stats{};
+  for (std::uint32_t slot = 0; slot < platform::kProcessSlotsMax; ++slot) {
+    if (shared_.slots()[slot].generation.load(std::memory_order_relaxed) == 0) continue;
+    const platform::OwnerId holder = liveness_.holder_of(slot);
+    if (holder != 0) ++stats.processes;
+  }
+  stats.published = shared.published_csn.load(std::memory_order_acquire);
+  stats.durable = log_->durable_csn();
+  stats.applied = shared.applied_csn.load(std::memory_order_acquire);
+  stats.commits = shared.commits.load(std::memory_order_relaxed);
+  stats.conflicts = shared.conflicts.load(std::memory_order_relaxed);
+  stats.merges = shared.merges.load(std::memory_order_relaxed);
+  stats.rows_swept = shared.rows_swept.load(std::memory_order_relaxed);
+  stats.takeovers = shared.commit_latch.takeovers.load(std::memory_order_relaxed) +
+                    shared.maintainer_latch.takeovers.load(std::memory_order_relaxed);
+  stats.transactions_open = views_->in_use();
+  stats.private_bytes = anonymous_bytes();
+  const OldestPin oldest = oldest_pin();
+  stats.oldest_pin = oldest.base == kCsnMax ? 0 : oldest.base;
+  stats.oldest_pin_age_ms = oldest.age_ms;
+  stats.oldest_pin_pid = oldest.pid;
+  stats.log = log_->stats();
+  stats.overlay = overlay_->stats();
+  stats.store = base.value();
+  return stats;
+}
+
+Result<int> Database::event_fd() {
+  const std::lock_guard lock(event_mutex_);
+  if (event_fd_ >= 0) return event_fd_;
+  const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (fd < 0) return Status::from_errno(errno, "eventfd", path_);
+  event_fd_ = fd;
+  event_thread_ = std::thread([this] { event_loop(); });
+  return fd;
+}
+
+void Database::close_event_fd() noexcept {
+  close(event_fd_);
+  event_fd_ = -1;
+}
+
+void Database::ticket_issued(Csn csn) noexcept {
+  Csn newest = ticket_csn_.load(std::memory_order_relaxed);
+  while (newest < csn && !ticket_csn_.compare_exchange_weak(newest, csn, std::memory_order_release)) {
+  }
+  const std::lock_guard lock(event_mutex_);
+  if (event_fd_ >= 0) event_wanted_.notify_one();
+}
+
+// Flushes on behalf of tickets, so that a program with an event loop never blocks on the disk.
+void Database::event_loop() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+  Csn told = 0;
+  std::unique_lock lock(event_mutex_);
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    const Csn wanted = ticket_csn_.load(std::memory_order_acquire);
+    if (wanted <= told) {
+      event_wanted_.wait(lock);
+      continue;
+    }
+    lock.unlock();
+    const Status status = log_->wait_durable(wanted, Deadline::after_ms(200));
+    lock.lock();
+    if (status.code() == Code::kTIMEOUT) continue;
+    told = wanted;  // durable, or never: either way the owner of the ticket has to look
+    const std::uint64_t one = 1;
+    if (write(event_fd_, &one, sizeof one) < 0 && errno != EAGAIN) break;
+  }
+}
+
+}  // namespace hf::txn

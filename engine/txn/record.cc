@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "txn/record.h"
+
+#include "base/hash.h"
+#include "schema/log_generated.h"
+
+namespace hf::txn {
+namespace {
+
+// The builder keeps its buffer between commits of a thread, up to this size.
+constexpr std::size_t kBuilderKeepSize = 1u << 20;
+
+}  // namespace
+
+Bytes encode_record(const std::vector<overlay::Change>& changes, std::uint64_t committed_at_ms) {
+  thread_local flatbuffers::FlatBufferBuilder builder(4096);
+  if (builder.GetSize() > kBuilderKeepSize) {
+    builder = flatbuffers::FlatBufferBuilder(4096);
+  } else {
+    builder.Clear();
+  }
+  std::size_t total = 0;
+  for (const overlay::Change& change : changes) total += change.key.size() + change.value.size();
+  std::uint8_t* out = nullptr;
+  const auto bytes = builder.CreateUninitializedVector<std::uint8_t>(total, &out);
+  for (const overlay::Change& change : changes) {
+    if (!change.key.empty()) std::memcpy(out, change.key.data(), change.key.size());
+    out += change.key.size();
+    if (!change.value.empty()) std::memcpy(out, change.value.data(), change.value.size());
+    out += change.value.size();
+  }
+  schema::Op* op = nullptr;
+  const auto ops = builder.CreateUninitializedVectorOfStructs<schema::Op>(changes.size(), &op);
+  for (const overlay::Change& change : changes) {
+    *op++ = schema::Op(change.expires_ms, change.table, static_cast<std::uint32_t>(change.value.size()),
+                       static_cast<std::uint16_t>(change.key.size()), static_cast<schema::OpKind>(change.kind),
+                       change.flags);
+  }
+  builder.Finish(schema::CreateRecord(builder, committed_at_ms, ops, bytes));
+  return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
+}
+
+Status decode_record(Bytes body, const std::function<void(const overlay::Change&)>& visit) {
+  const schema::Record* record = schema::GetRecord(body.data());
+  if (record->ops() == nullptr || record->bytes() == nullptr) return Status(Code::kCORRUPT, "log record without ops");
+  const char* next = reinterpret_cast<const char*>(record->bytes()->data());
+  std::size_t left = record->bytes()->size();
+  for (const schema::Op* op : *record->ops()) {
+    const std::size_t size = std::size_t{op->key_size()} + op->value_size();
+    if (size > left) return Status(Code::kCORRUPT, "log record whose ops are longer than its bytes");
+    overlay::Change change{};
+    change.table = op->table();
+    change.key = Bytes(next, op->key_size());
+    change.hash = row_hash(change.table, change.key);
+    change.kind = static_cast<overlay::VersionKind>(op->kind());
+    change.flags = op->flags();
+    change.expires_ms = op->expires_ms();
+    change.value = Bytes(next + op->key_size(), op->value_size());
+    visit(change);
+    next += size;
+    left -= size;
+  }
+  return left == 0 ? Status() : Status(Code::kCORRUPT, "log record whose ops are shorter than its bytes");
+}
+
+std::uint64_t space_of_record(Bytes body) {
+  const schema::Record* record = schema::GetRecord(body.data());
+  std::uint64_t space = 0;
+  if (record->ops() == nullptr) return 0;
+  for (const schema::Op* op : *record->ops()) space += overlay::Overlay::space_of(op->key_size(), op->value_size());
+  return space;
+}
+
+}  // namespace hf::txn
