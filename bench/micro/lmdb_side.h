@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// LMDB as a careful program uses it: read transactions kept and renewed, sorted input appended through a cursor, a
+// write transaction per commit. Without `relaxed` its defaults, which are durable; with it MDB_NOSYNC.
+#pragma once
+
+#include <lmdb.h>
+
+#include "side.h"
+
+namespace hf::bench {
+
+class LmdbSide {
+ public:
+  static constexpr const char* kName = "lmdb";
+
+  LmdbSide(const std::string& directory, const OpenMode& mode);
+  ~LmdbSide();
+  LmdbSide(const LmdbSide&) = delete;
+  LmdbSide& operator=(const LmdbSide&) = delete;
+
+  void make_table();
+  void load(std::uint64_t rows);
+  void write_batch(const std::uint64_t* rows, std::size_t count, std::uint64_t generation);
+  void merge_all() {}  // everything is in the tree already
+  std::uint64_t rows_unmerged() { return 0; }
+  Figures figures();
+
+  // A commit waits for its turn at LMDB's writer lock, as any commit of it does.
+  class Writer {
+   public:
+    explicit Writer(LmdbSide& side) : side_(side) {}
+    void put(const Key& key, const Value& value);
+    std::uint64_t retries() const { return 0; }
+
+   private:
+    LmdbSide& side_;
+  };
+
+  class Reader {
+   public:
+    explicit Reader(LmdbSide& side);
+    ~Reader();
+    Reader(const Reader&) = delete;
+    Reader& operator=(const Reader&) = delete;
+
+    // The first begin makes the transaction, later ones renew it.
+    void begin();
+    void end() { mdb_txn_reset(txn_); }
+    // Between begin and end: a byte of the row's value.
+    unsigned get(const Key& key);
+    // Between begin and end: visits every row, touches key and value, answers how many there were.
+    std::uint64_t scan(unsigned* touched);
+
+   private:
+    LmdbSide& side_;
+    MDB_txn* txn_ = nullptr;
+  };
+
+ private:
+  MDB_env* env_ = nullptr;
+  MDB_dbi table_ = 0;
+};
+
+}  // namespace hf::bench
