@@ -29,9 +29,13 @@ std::string id_key(TableId id) { return "i" + number(id); }
 std::string load_key(TableId data_id) { return "l" + number(data_id); }
 
 Result<TableId> table_of(Bytes value) {
-  flatbuffers::Verifier verifier(reinterpret_cast<const std::uint8_t*>(value.data()), value.size());
-  if (!schema::VerifyTableInfoBuffer(verifier)) return Status(Code::kCORRUPT, "a row of the catalog does not verify");
-  return schema::GetTableInfo(value.data())->id();
+  alignas(8) std::uint8_t aligned[256];  // rows have no alignment, FlatBuffers want one
+  if (value.size() <= sizeof aligned) {
+    std::memcpy(aligned, value.data(), value.size());
+    flatbuffers::Verifier verifier(aligned, value.size());
+    if (schema::VerifyTableInfoBuffer(verifier)) return schema::GetTableInfo(aligned)->id();
+  }
+  return Status(Code::kCORRUPT, "a row of the catalog does not verify");
 }
 
 std::string table_info(TableId id) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The log's layouts, on disk and in shared memory; the twin of docs/formats.md, sections "Log segment" and "Log shared".
-// All integers are little endian.
+// The log's layouts, on disk and in shared memory; the twin of docs/formats.md, sections "Log segment" and "Log
+// shared". All integers are little endian.
 #pragma once
 
 #include <atomic>
@@ -75,8 +75,8 @@ enum class SegmentState : std::uint32_t {
                 // before its commit point. The next append that rolls uses such a row or gives it back.
 };
 
-// One segment file in use. State kReady -> kLive and all fields of a row in kLive: under the commit latch, stored before
-// the appended_csn that makes them part of the log. Other changes: the prepare latch.
+// One segment file in use. State kReady -> kLive and all fields of a row in kLive: under the commit latch, stored
+// before the appended_csn that makes them part of the log. Other changes: the prepare latch.
 struct SegmentRow {
   std::atomic<std::uint32_t> state;    // SegmentState; stored last (release) when a row is filled
   std::atomic<std::uint32_t> file_no;  // names the file: log-<file_no>.hfl

@@ -3,7 +3,8 @@
 //
 // One append-only sequence of bytes, numbered by lsn (log sequence number = byte offset since the database was made),
 // kept in preallocated, recycled segment files. Records enter a ring in shared memory under the commit latch, which
-// belongs to `txn`; a *flush* by any thread of any process carries the ring into the files and syncs once for everybody.
+// belongs to `txn`; a *flush* by any thread of any process carries the ring into the files and syncs once for
+// everybody.
 //
 // Thread contract. Functions marked [latch] need the commit latch, which makes them the only ones of their kind in all
 // processes. All others may be called by any thread of any process at any time.
@@ -115,7 +116,8 @@ class Log {
   // Blocks until the commit is on the device: flushes, or sleeps while another thread's flush covers it. kTIMEOUT at
   // the deadline; kFAILED when a sync failed before the commit was durable. Requires: csn <= appended_csn().
   Status wait_durable(Csn csn, Deadline deadline);
-  // The word that changes whenever durable_csn() does, the log fails or its ring was emptied; for futex waits of others.
+  // The word that changes whenever durable_csn() does, the log fails or its ring was emptied; for futex waits of
+  // others.
   const platform::FutexWord& durable_word() const noexcept;
   // kFAILED with the first failure's text, once any process met one.
   Status failure() const;

@@ -3,8 +3,8 @@
 // carried to the files go there now.
 //
 // The memory is untrusted: it may be of any age, or overwritten. Only frames are taken that verify under this
-// database's id and the sequence of the newest segment on disk, one after the other from written_lsn; the next segment
-// is the one that a verified roll frame names. What recovery finds then is up to recovery: nothing here can make a
+// database's id and the sequence of the segment that was being written, one after the other from written_lsn; the next
+// segment is the one that a verified roll frame names. A salvage that is killed is simply done again. What recovery finds then is up to recovery: nothing here can make a
 // wrong log out of a right one, because each frame carries its csn and its place.
 #include "log/frame.h"
 #include "log/log.h"
@@ -29,19 +29,16 @@ class Salvager {
         run_begin_(lsn_) {}
 
   Status run() {
-    const SegmentFile* newest = nullptr;
-    for (const SegmentFile& file : files_) {
-      if (file.valid) newest = &file;
+    const std::uint64_t sequence = shared_.header_sequence.load(std::memory_order_relaxed);
+    const SegmentFile* first = find_sequence(sequence);
+    if (first == nullptr) {
+      // A flusher was killed between writing the next header and telling so, and the segment before it is gone.
+      first = find_sequence(sequence + 1);
+      if (first == nullptr || lsn_ != first->header.base_lsn) return {};
     }
-    if (newest == nullptr || newest->header.sequence < shared_.header_sequence.load(std::memory_order_relaxed))
-      return {};
-    // One ahead: a flusher was killed between writing that header and telling so.
-    const bool is_ahead = newest->header.sequence == shared_.header_sequence.load(std::memory_order_relaxed) + 1;
-    if (!is_ahead && newest->header.sequence != shared_.header_sequence.load(std::memory_order_relaxed)) return {};
-    if (is_ahead && lsn_ != newest->header.base_lsn) return {};
-    header_ = newest->header;
+    header_ = first->header;
     if (lsn_ < header_.base_lsn || lsn_ % 8 != 0 || !holds(0)) return {};
-    Status status = open(*newest);
+    Status status = open(*first);
     if (!status.ok()) return status;
     for (;;) {
       bool more = false;
@@ -55,6 +52,13 @@ class Salvager {
   std::uint64_t seed() const { return frame_seed(options_.database_id, header_.sequence); }
   std::uint64_t offset(std::uint64_t lsn) const { return kSegmentHeaderSize + lsn - header_.base_lsn; }
   bool holds(std::uint64_t bytes) const { return offset(lsn_) + bytes <= header_.size; }
+
+  const SegmentFile* find_sequence(std::uint64_t sequence) const {
+    for (const SegmentFile& file : files_) {
+      if (file.valid && file.header.sequence == sequence) return &file;
+    }
+    return nullptr;
+  }
 
   Status open(const SegmentFile& file) {
     if (file.file_size < header_.size) return Status(Code::kCORRUPT, file.path + ": the file is too short");
@@ -137,8 +141,10 @@ class Salvager {
     if (!status.ok()) return status;
     for (const SegmentFile& file : files_) {
       if (file.file_no != roll.durable_csn) continue;
-      if ((file.valid && file.header.sequence >= header_.sequence) || file.file_size < 2 * kSegmentHeaderSize)
-        return {};
+      if (file.file_size < 2 * kSegmentHeaderSize) return {};
+      // Begun already, by a flusher or by a salvage that was killed: go on in it, if it is the one.
+      const bool begun = file.valid && file.header.sequence == header_.sequence + 1 && file.header.base_lsn == lsn_;
+      if (file.valid && file.header.sequence >= header_.sequence && !begun) return {};
       header_ = make_segment_header(options_.database_id, header_.sequence + 1, lsn_, roll.csn + 1, file.file_size);
       status = open(file);
       if (status.ok()) status = file_.write_at(&header_, sizeof header_, 0);
@@ -152,7 +158,8 @@ class Salvager {
   Status finish() {
     const bool has_written = expected_ != 0;
     Status status = write_run();
-    if (status.ok() && has_written && holds(sizeof kZeroFrame)) {
+    const bool is_last = find_sequence(header_.sequence + 1) == nullptr;
+    if (status.ok() && has_written && is_last && holds(sizeof kZeroFrame)) {
       status = file_.write_at(kZeroFrame, sizeof kZeroFrame, offset(lsn_));
     }
     return status.ok() ? file_.sync_data() : status;

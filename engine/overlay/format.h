@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The overlay's shared layouts; the twin of docs/formats.md, section "Overlay". Nothing here is ever read after the last
-// process has left: recovery rebuilds it from the log. Offsets inside a segment count units of 8 bytes from the
+// The overlay's shared layouts; the twin of docs/formats.md, section "Overlay". Nothing here is ever read after the
+// last process has left: recovery rebuilds it from the log. Offsets inside a segment count units of 8 bytes from the
 // segment's start; 0 means none. All integers are in the machine's order (little endian).
 //
 //   segment file   | SegmentHeader | Bucket x buckets | arena: nodes and versions ...  used -> |   free   |

@@ -13,11 +13,14 @@
 // role. Everything else: any thread, lock-free.
 //
 // Invariants
-//  1. A segment holds exactly the commits first_csn .. last_csn; segments do not overlap; newer segments have higher ones.
-//  2. A reader that knows published csn S (acquire) finds every version <= S whole. Versions > S may be there, half of a
+//  1. A segment holds exactly the commits first_csn .. last_csn; segments do not overlap; newer segments have higher
+//  ones.
+//  2. A reader that knows published csn S (acquire) finds every version <= S whole. Versions > S may be there, half
+//  of a
 //     commit of them too: readers skip them by csn.
 //  3. Level 0 of the skip list is the truth; hash chains and upper levels only find nodes faster. A node is linked into
-//     level 0 first, then into its hash chain, then upwards. Before the hash chain is tried, only the commit of a killed
+//     level 0 first, then into its hash chain, then upwards. Before the hash chain is tried, only the commit of a
+//     killed
 //     writer can be half linked; inserting it again completes it, in the bytes that it took before (idempotent).
 //  4. Nothing in a segment is ever moved or freed singly; a version's bytes stay until the segment is used again.
 //
@@ -139,9 +142,9 @@ class Overlay {
   static Status remove_files(const std::string& directory);
 
   // --- reading ------------------------------------------------------------------------------------------------
-  // Raised (release) by every rotate(), set_merged() and free_merged(): while it stands still, a cached list of segments
-  // is complete. It may hold more than a reader with a newer base has pinned: such a reader has to leave out segments
-  // with last_csn() <= its base, for they may be freed and used again under it.
+  // Raised (release) by every rotate(), set_merged() and free_merged(): while it stands still, a cached list of
+  // segments is complete. It may hold more than a reader with a newer base has pinned: such a reader has to leave out
+  // segments with last_csn() <= its base, for they may be freed and used again under it.
   std::uint64_t layout_version() const noexcept;
   // The segments that hold commits newer than `base_csn`, newest first, all mapped. Retries inside until consistent.
   // The caller's pin must already keep them from being freed (see txn/views.h).
@@ -150,8 +153,8 @@ class Overlay {
   // --- writing ------------------------------------------------------------------------------------------------
   // Upper bound of what a change takes in a segment, bytes.
   static std::uint64_t space_of(std::size_t key_size, std::size_t value_size) noexcept;
-  // Not under the latch: maps the active segment in this process if it is not yet, and populates the pages that the next `bytes` will
-  // use, so that insert() meets no page fault. Cheap when there is nothing to do.
+  // Not under the latch: maps the active segment in this process if it is not yet, and populates the pages that the
+  // next `bytes` will use, so that insert() meets no page fault. Cheap when there is nothing to do.
   Status touch_ahead(std::uint64_t bytes);
   // [latch] Whether the active segment is mapped here and has room for `bytes` (a sum of space_of). A repair needs no
   // reserve: it takes the bytes again that the killed writer took.
@@ -170,8 +173,8 @@ class Overlay {
 
   // --- upkeep -------------------------------------------------------------------------------------------------
   // [maintainer] Makes sure that a ready segment with room for `bytes` exists: reuses a freed one or makes a file,
-  // within the budget. kOVERLOADED when the budget forbids it, kTOO_LARGE when `bytes` can never fit (a segment takes at
-  // most 3/8 of the budget, so that the next one always fits beside it), kDISK_FULL.
+  // within the budget. kOVERLOADED when the budget forbids it, kTOO_LARGE when `bytes` can never fit (a segment takes
+  // at most 3/8 of the budget, so that the next one always fits beside it), kDISK_FULL.
   Status prepare(std::uint64_t bytes);
   bool has_ready() const noexcept;
   // How full the active segment is, 0..1.
@@ -180,7 +183,8 @@ class Overlay {
   Result<SegmentRef> oldest_sealed();
   // [maintainer] Its commits are in the base.
   void set_merged(const Segment& segment) noexcept;
-  // [maintainer] Frees merged segments with last_csn <= oldest_pin; their files are kept for reuse, or removed when too many or too small.
+  // [maintainer] Frees merged segments with last_csn <= oldest_pin; their files are kept for reuse, or removed when
+  // too many or too small.
   Status free_merged(Csn oldest_pin);
   OverlayStats stats() const noexcept;
 

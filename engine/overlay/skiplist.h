@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inside of `overlay`: finding nodes in a segment, by hash and by order. Shared by segment.cc, iterator.cc and writer.cc.
-// Lock-free; every link is loaded with acquire, which pairs with the writer's release store of that link.
+// Inside of `overlay`: finding nodes in a segment, by hash and by order. Shared by segment.cc, iterator.cc and
+// writer.cc. Lock-free; every link is loaded with acquire, which pairs with the writer's release store of that link.
 #pragma once
 
 #include <cstring>

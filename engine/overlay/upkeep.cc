@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The maintainer's side of the overlay: making, reusing and removing segments within the budget.
 //
-// Sizes double from segment_size_min up to a quarter of the budget (regular). A request that no regular segment can hold
-// gets one of 3/8 of the budget. So beside the largest active and the largest ready segment the largest new one
+// Sizes double from segment_size_min up to a quarter of the budget (regular). A request that no regular segment can
+// hold gets one of 3/8 of the budget. So beside the largest active and the largest ready segment the largest new one
 // fits, once all others are free: 3/8 + 1/4 + 3/8.
 //
 // Idle rows are the maintainer's own: kFree ones, and kReady ones that `ready` does not name, which is what a killed

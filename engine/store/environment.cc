@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Store and what it shares: opening, handles, pooled read transactions, small records.
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
+#include <cstring>
 #include <utility>
+#include <vector>
 
 #include "store/impl.h"
 
@@ -61,6 +64,53 @@ Status Store::Impl::open() {
   return open_fixed_databases();
 }
 
+// LMDB maps the file whatever its length; a page beyond the end would be a SIGBUS at its first reader. A sound file may
+// end early, because LMDB leaves out the last pages of a transaction that it took and gave back: then they are all
+// free.
+Status Store::Impl::check_length(const std::string& file) const {
+  MDB_envinfo info;
+  MDB_stat stat_of_main;
+  if (mdb_env_info(env, &info) != 0 || mdb_env_stat(env, &stat_of_main) != 0) return Code::kINTERNAL;
+  struct stat on_disk {};
+  if (::stat(file.c_str(), &on_disk) != 0) return Status::from_errno(errno, "stat", file);
+  const std::uint64_t page_size = stat_of_main.ms_psize;
+  const std::uint64_t length = static_cast<std::uint64_t>(on_disk.st_size);
+  const std::uint64_t pages = static_cast<std::uint64_t>(info.me_last_pgno) + 1;
+  if (length >= pages * page_size) return {};
+
+  // With a hole at the end nothing can be a SIGBUS while the list of free pages is read.
+  if (::truncate(file.c_str(), static_cast<off_t>(pages * page_size)) != 0) {
+    return Status::from_errno(errno, "truncate", file);
+  }
+  const std::uint64_t missing_from = length / page_size;
+  if (count_free_pages(missing_from) == pages - missing_from) return {};
+  if (::truncate(file.c_str(), on_disk.st_size) != 0) return Status::from_errno(errno, "truncate", file);
+  return Status(Code::kCORRUPT, file + " at offset " + std::to_string(length) +
+                                    ": the file ends here, but its pages take " + std::to_string(pages * page_size) +
+                                    " bytes");
+}
+
+// Pages >= `from` in LMDB's list of free pages; 0 when it cannot be read.
+std::uint64_t Store::Impl::count_free_pages(std::uint64_t from) const {
+  constexpr MDB_dbi kFreeList = 0;  // as mdb_stat(1) reads it: each value is a count, then that many page numbers
+  MDB_txn* txn = nullptr;
+  MDB_cursor* cursor = nullptr;
+  std::uint64_t free_pages = 0;
+  if (mdb_txn_begin(env, nullptr, MDB_RDONLY, &txn) != 0) return 0;
+  int rc = mdb_cursor_open(txn, kFreeList, &cursor);
+  MDB_val key, value;
+  while (rc == 0 && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+    std::vector<std::size_t> numbers(value.mv_size / sizeof(std::size_t));
+    std::memcpy(numbers.data(), value.mv_data, numbers.size() * sizeof(std::size_t));
+    if (numbers.empty() || numbers[0] >= numbers.size()) break;
+    free_pages += static_cast<std::uint64_t>(std::count_if(numbers.begin() + 1, numbers.begin() + 1 + numbers[0],
+                                                           [from](std::size_t page) { return page >= from; }));
+  }
+  if (cursor != nullptr) mdb_cursor_close(cursor);
+  mdb_txn_abort(txn);
+  return rc == MDB_NOTFOUND ? free_pages : 0;
+}
+
 Status Store::Impl::open_environment() {
   if (const int rc = mdb_env_create(&env); rc != 0) return lmdb_status(rc, "mdb_env_create", nullptr);
   int rc = mdb_env_set_mapsize(env, align_up(options.map_size, system_page_size()));
@@ -69,8 +119,8 @@ Status Store::Impl::open_environment() {
   if (rc != 0) return Status(Code::kINVALID_ARGUMENT, "map_size, tables_max or readers_max is out of range");
   const platform::SizeLimitGuard guard;
   rc = mdb_env_open(env, options.directory.c_str(), kEnvironmentFlags, kFilePermissions);
-  if (rc == 0) return Status();
   const std::string file = options.directory + "/data.mdb";
+  if (rc == 0) return check_length(file);
   switch (rc) {
     case ENOENT:
     case ENOTDIR:

@@ -150,6 +150,8 @@ class Store::Impl {
 
  private:
   Status open_environment();
+  Status check_length(const std::string& file) const;
+  std::uint64_t count_free_pages(std::uint64_t from) const;
   Status open_fixed_databases();
   Status create_fixed_databases();
   Status check_format(MDB_txn* txn);

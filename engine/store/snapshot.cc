@@ -14,8 +14,8 @@
 namespace hf::store {
 namespace {
 
-// First use of every database of a table, see above. In a corrupt file mdb_stat may fail to refresh one and say nothing;
-// the mark then stays, and every use tries again, fails before it writes, and answers the error.
+// First use of every database of a table, see above. In a corrupt file mdb_stat may fail to refresh one and say
+// nothing; the mark then stays, and every use tries again, fails before it writes, and answers the error.
 Status touch_tables(MDB_txn* txn, const Store::Impl& store, const Directory& directory) {
   for (std::uint32_t slot = 0; slot < directory.slots(); ++slot) {
     if (directory.owner(slot) == 0) continue;

@@ -7,10 +7,10 @@
 // the table directory are records inside the same transactions, so a snapshot always knows exactly what it holds.
 //
 // Thread contract. Snapshots may be read by any number of threads at once (transactions without thread binding, every
-// database handle touched at open), and end on any thread. Writing (Merge, Load, sweep, set_meta) is for the one holder of
-// the maintainer role among all processes, so LMDB's own writer mutex is never contended; a second writer in one process
-// gets kMISUSE. A Merge begins, commits and ends on one thread, because that mutex belongs to a thread; a Load may move
-// between threads and leaves the base free between two calls.
+// database handle touched at open), and end on any thread. Writing (Merge, Load, sweep, set_meta) is for the one
+// holder of the maintainer role among all processes, so LMDB's own writer mutex is never contended; a second writer
+// in one process gets kMISUSE. A Merge begins, commits and ends on one thread, because that mutex belongs to a
+// thread; a Load may move between threads and leaves the base free between two calls.
 #pragma once
 
 #include <functional>
@@ -53,8 +53,8 @@ class Cursor;
 
 class Store {
  public:
-  // `read_check` first-opener work (dead readers) is done inside. A file that is not LMDB's: kWRONG_FORMAT; a second process
-  // with the same pid in another pid namespace: kBUSY with the remedy in the message.
+  // `read_check` first-opener work (dead readers) is done inside. A file that is not LMDB's: kWRONG_FORMAT; a second
+  // process with the same pid in another pid namespace: kBUSY with the remedy in the message.
   static Result<std::unique_ptr<Store>> open(const StoreOptions& options);
   ~Store();  // Requires: no snapshot, merge or load left.
 
@@ -65,8 +65,8 @@ class Store {
   // [maintainer] Bulk load of sorted rows into one table that has no row in the base. Invisible until finish().
   Result<std::unique_ptr<Load>> begin_load(TableId table, Csn version);
 
-  // [maintainer] Removes up to `limit` rows of the base that expired before `now_ms`. Returns how many. They were invisible
-  // already (readers hide expired rows by the clock), so this needs no commit of its own.
+  // [maintainer] Removes up to `limit` rows of the base that expired before `now_ms`. Returns how many. They were
+  // invisible already (readers hide expired rows by the clock), so this needs no commit of its own.
   Result<std::uint64_t> sweep_expired(std::uint64_t now_ms, std::uint64_t limit);
   // [maintainer] Frees reader slots of dead processes.
   Status check_readers();
@@ -108,8 +108,8 @@ class Cursor {
   Cursor(Cursor&&) noexcept;
   Cursor& operator=(Cursor&&) noexcept;
   ~Cursor();
-  // Each positions the cursor and answers whether it stands on a row; key() and row() are valid then, until the snapshot ends.
-  // next() and prev() go on from a row: where there is none, they answer false and stay there.
+  // Each positions the cursor and answers whether it stands on a row; key() and row() are valid then, until the
+  // snapshot ends. next() and prev() go on from a row: where there is none, they answer false and stay there.
   Result<bool> first();
   Result<bool> last();
   Result<bool> seek_at_or_after(Bytes key);
@@ -132,16 +132,17 @@ class Cursor {
   Row row_;
 };
 
-// Puts changes in any order, best in key order per table. Dropped without commit(): nothing happened. After a put that failed
-// for the world's sake (disk full, limit) the merge cannot commit. Row.flags: the top bit is the store's own.
+// Puts changes in any order, best in key order per table. Dropped without commit(): nothing happened. After a put
+// that failed for the world's sake (disk full, limit) the merge cannot commit. Row.flags: the top bit is the store's
+// own.
 class Merge {
  public:
   ~Merge();
   Status put(TableId table, Bytes key, const Row& row);
   Status erase(TableId table, Bytes key);
   Status drop_table(TableId table);
-  // Blocks on the disk. After kOK the base holds everything up to applied_csn. kDISK_FULL: nothing happened, try again when
-  // there is room. kIO_ERROR, kFAILED: final for this open. Over in any case.
+  // Blocks on the disk. After kOK the base holds everything up to applied_csn. kDISK_FULL: nothing happened, try
+  // again when there is room. kIO_ERROR, kFAILED: final for this open. Over in any case.
   Status commit(Csn applied_csn);
 
   class Impl;
@@ -155,11 +156,11 @@ class Merge {
 class Load {
  public:
   ~Load();
-  // Keys strictly ascending, else kINVALID_ARGUMENT (the load goes on from the last good row). May write a batch to the disk.
-  // Any failure leaves the load as it was before the call, so kDISK_FULL can be tried again.
+  // Keys strictly ascending, else kINVALID_ARGUMENT (the load goes on from the last good row). May write a batch to
+  // the disk. Any failure leaves the load as it was before the call, so kDISK_FULL can be tried again.
   Status add(Bytes key, Bytes value, std::uint8_t flags, std::uint64_t expires_ms);
-  // Blocks on the disk; the rows are in the next snapshot. The table got rows meanwhile: kEXISTS. Another process wrote as
-  // maintainer and took the slot: kCONFLICT.
+  // Blocks on the disk; the rows are in the next snapshot. The table got rows meanwhile: kEXISTS. Another process
+  // wrote as maintainer and took the slot: kCONFLICT.
   Status finish();
 
   class Impl;

@@ -17,7 +17,8 @@ Result<std::unique_ptr<Writer>> Writer::begin(std::shared_ptr<Store::Impl> store
   return writer;
 }
 
-// Its directory, as of the newest commit; every slot in it has a handle now, and no other is opened until thaw_handles().
+// Its directory, as of the newest commit; every slot in it has a handle now, and no other is opened until
+// thaw_handles().
 Result<std::shared_ptr<const Directory>> Writer::sync_and_freeze_handles() {
   std::shared_ptr<const Directory> directory;
   std::unique_lock lock(store_->mutex);

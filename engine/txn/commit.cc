@@ -109,7 +109,7 @@ Status Transaction::plan_commit(CommitPlan& plan) {
     plan.system |= row.table == kSystemTable;
   }
   plan.body = encode_record(plan.changes, wall_ms());
-  plan.direct = plan.body.size() >= log::kDirectSizeMin;
+  plan.direct = plan.body.size() > log::kDirectSizeMin;
   return {};
 }
 
@@ -206,7 +206,11 @@ Result<Transaction::Outcome> Transaction::commit_in_latch(CommitPlan& plan) {
     return Outcome::kOutdated;  // the new segment has to be mapped, outside of the latch
   }
   if (!plan.direct && !database_->log().has_room(plan.body.size())) return Outcome::kLogFull;
-  if (Status status = publish(plan); !status.ok()) return status;
+  if (Status status = publish(plan); !status.ok()) {
+    // What lock_direct() had prepared was taken by somebody else meanwhile.
+    if (status.code() == Code::kBUSY) return Outcome::kOutdated;
+    return status;
+  }
   return Outcome::kDone;
 }
 

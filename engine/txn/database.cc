@@ -76,7 +76,7 @@ OldestPin Database::oldest_pin() const {
   OldestPin oldest;
   std::uint32_t slot = 0;
   std::uint64_t since_ns = 0;
-  oldest.base = views_->oldest_pin(&slot, &since_ns);
+  oldest.base = views_->oldest_pin(0, &slot, &since_ns);
   if (oldest.base == kCsnMax) return oldest;
   const platform::ProcessSlot& process = shared_.slots()[slot];
   const std::uint64_t now = monotonic_ns();

@@ -155,7 +155,11 @@ class Database : public std::enable_shared_from_this<Database> {
   // maintenance.cc; all require the role unless said otherwise
   Status pass(bool merge_all);
   Status seal_active();
+  bool merged_segments_wait() const noexcept;
+  Status merge_active();
   Status merge_segment(const overlay::Segment& segment);
+  Status merge_rows(const overlay::Segment& segment, Csn last);
+  static Status put_rows(const overlay::Segment& segment, Csn applied, Csn last, store::Merge& merge);
   Status free_segments();
   Status sweep_if_due();
   Status prepare_segments(std::uint64_t bytes);

@@ -6,6 +6,7 @@
 // A process killed with the role leaves the latch to the next taker. Nothing needs repair: a merge is one LMDB
 // transaction, a half-made segment is made again, and set_merged after a committed merge is repeated by merging the
 // same rows once more.
+#include <algorithm>
 #include <csignal>
 
 #include "platform/test_point.h"
@@ -83,8 +84,14 @@ Status Database::pass(bool merge_all) {
     due = now - quiet_since_ns_ >= interval || now - merge_due_since_ns_ >= 10 * interval;
   }
   if (due) {
-    if (Status s = seal_active(); !s.ok() && status.ok()) status = std::move(s);
     merge_due_since_ns_ = 0;
+    if (Status s = merge_sealed(); !s.ok()) return s;
+    views_->drop_idle(false);
+    if (Status s = free_segments(); !s.ok()) return s;
+    // A sealed segment that old pins keep is memory lost to them, however little is in it: then merge without sealing.
+    Status sealed = merged_segments_wait() ? Status(Code::kOVERLOADED) : seal_active();
+    if (sealed.code() == Code::kOVERLOADED) sealed = merge_active();
+    if (!sealed.ok() && status.ok()) status = std::move(sealed);
   }
   if (Status s = merge_sealed(); !s.ok()) return s;
   if (Status s = sweep_if_due(); !s.ok()) return s;
@@ -147,6 +154,28 @@ Status Database::seal_active() {
   return {};
 }
 
+// Whether there are segments that only pins keep.
+bool Database::merged_segments_wait() const noexcept {
+  constexpr auto kMerged = static_cast<std::uint32_t>(overlay::SegmentState::kMerged);
+  const auto& rows = shared_.overlay().segments;
+  return std::any_of(std::begin(rows), std::end(rows), [](const overlay::SegmentRow& row) {
+    return row.state.load(std::memory_order_acquire) == kMerged;
+  });
+}
+
+// Carries what the active segment holds by now into the base. It stays active; when it is sealed later, only what came
+// after is merged.
+Status Database::merge_active() {
+  if (Status status = merge_sealed(); !status.ok()) return status;
+  const Csn published = shared_.txn().published_csn.load(std::memory_order_acquire);
+  Result<std::vector<overlay::SegmentRef>> segments =
+      overlay_->segments_after(shared_.txn().applied_csn.load(std::memory_order_relaxed));
+  if (!segments.ok()) return std::move(segments).status();
+  // A rotation since then sealed some of it: the rest is for the next pass.
+  const overlay::SegmentRef& oldest = segments.value().back();
+  return merge_rows(*oldest, std::min(published, oldest->last_csn()));
+}
+
 Status Database::merge_sealed() {
   for (;;) {
     Result<overlay::SegmentRef> segment = overlay_->oldest_sealed();
@@ -158,13 +187,40 @@ Status Database::merge_sealed() {
 }
 
 Status Database::merge_segment(const overlay::Segment& segment) {
-  const Csn last = segment.last_csn();
+  if (Status status = merge_rows(segment, segment.last_csn()); !status.ok()) return status;
+  overlay_->set_merged(segment);
+  base_changed();  // new views do without it
+  if (views_ != nullptr) views_->drop_idle(false);
+  return {};
+}
+
+// Brings the base to csn `last`. Requires: the segment holds every commit between what is applied and `last`.
+Status Database::merge_rows(const overlay::Segment& segment, Csn last) {
+  TxnShared& shared = shared_.txn();
+  const Csn applied = shared.applied_csn.load(std::memory_order_relaxed);
+  if (last <= applied) return {};
   // The base must never be ahead of the log: what it holds has to be explained by durable commits.
   if (log_ != nullptr) {
     if (Status status = log_->wait_durable(last, Deadline::never()); !status.ok()) return status;
   }
   Result<std::unique_ptr<store::Merge>> merge = store_->begin_merge();
   if (!merge.ok()) return std::move(merge).status();
+  if (Status status = put_rows(segment, applied, last, *merge.value()); !status.ok()) return status;
+  reach("merge.before_commit");
+  if (Status status = merge.value()->commit(last); !status.ok()) {
+    if (status.code() == Code::kIO_ERROR && log_ != nullptr) log_->fail(status);
+    return status;
+  }
+  reach("merge.committed");
+  shared.applied_csn.store(last, std::memory_order_release);
+  shared.merges.fetch_add(1, std::memory_order_relaxed);
+  shared.maintained_at_ns.store(monotonic_ns(), std::memory_order_relaxed);
+  base_changed();
+  return log_ != nullptr ? log_->recycle(last) : Status();
+}
+
+// Rows that changed after `applied`, as they were at `last`.
+Status Database::put_rows(const overlay::Segment& segment, Csn applied, Csn last, store::Merge& merge) {
   TableId dropped = 0;
   overlay::Iterator row(segment);
   for (row.seek_at_or_after(0, {}); row.valid(); row.next()) {
@@ -172,40 +228,28 @@ Status Database::merge_segment(const overlay::Segment& segment) {
     if (!row.version(last, &version)) continue;
     const TableId table = row.table();
     if (table == dropped) continue;  // the marker comes first in its table, and a number is never used again
+    if (version.kind == overlay::VersionKind::kDropTable) dropped = table;
+    if (version.csn <= applied) continue;
     Status status;
     switch (version.kind) {
       case overlay::VersionKind::kPut:
-        status = merge.value()->put(table, row.key(), {version.csn, version.expires_ms, version.value, version.flags});
+        status = merge.put(table, row.key(), {version.csn, version.expires_ms, version.value, version.flags});
         break;
       case overlay::VersionKind::kDelete:
-        status = merge.value()->erase(table, row.key());
+        status = merge.erase(table, row.key());
         break;
       case overlay::VersionKind::kDropTable:
-        dropped = table;
-        status = merge.value()->drop_table(table);
+        status = merge.drop_table(table);
         break;
     }
     if (!status.ok()) return status;
   }
-  reach("merge.before_commit");
-  if (Status status = merge.value()->commit(last); !status.ok()) {
-    if (status.code() == Code::kIO_ERROR && log_ != nullptr) log_->fail(status);
-    return status;
-  }
-  reach("merge.committed");
-  TxnShared& shared = shared_.txn();
-  overlay_->set_merged(segment);
-  shared.applied_csn.store(last, std::memory_order_release);
-  shared.merges.fetch_add(1, std::memory_order_relaxed);
-  shared.maintained_at_ns.store(monotonic_ns(), std::memory_order_relaxed);
-  base_changed();
-  if (views_ != nullptr) views_->drop_idle(false);
-  return log_ != nullptr ? log_->recycle(last) : Status();
+  return {};
 }
 
 Status Database::free_segments() {
   const Csn applied = shared_.txn().applied_csn.load(std::memory_order_relaxed);
-  const Csn oldest = views_ != nullptr ? views_->oldest_pin(nullptr, nullptr) : kCsnMax;
+  const Csn oldest = views_ != nullptr ? views_->oldest_pin(applied, nullptr, nullptr) : kCsnMax;
   return overlay_->free_merged(std::min(applied, oldest));
 }
 

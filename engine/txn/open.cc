@@ -242,7 +242,6 @@ class Opening {
     const std::string ours = hex(identity_.database_id);
     if (id.code() == Code::kNOT_FOUND && !identity_.complete) {
       if (Status status = db_.store_->set_meta(kDatabaseIdKey, ours); !status.ok()) return status;
-      if (Status status = db_.store_->set_meta(kCleanKey, "1"); !status.ok()) return status;
     } else if (!id.ok()) {
       return id.code() == Code::kNOT_FOUND ? Status(Code::kCORRUPT, db_.path_ + "/base/data.mdb holds no database id")
                                            : std::move(id).status();
@@ -270,7 +269,8 @@ class Opening {
     log::Recovered recovered;
     Result<std::unique_ptr<log::Log>> log = log::Log::recover(
         db_.shared_.log(), db_.shared_.ring(), db_.liveness_, log_options(), applied,
-        clean.ok() && clean.value() == "1", [this](Csn csn, Bytes body) { return replay(csn, body); }, &recovered);
+        !identity_.complete || (clean.ok() && clean.value() == "1"),
+        [this](Csn csn, Bytes body) { return replay(csn, body); }, &recovered);
     if (!log.ok()) return std::move(log).status();
     db_.log_ = std::move(log).value();
     shared.published_csn.store(recovered.last_csn, std::memory_order_release);
@@ -301,7 +301,10 @@ class Opening {
     return decode_record(body, [&](const overlay::Change& change) { overlay.insert(csn, change); });
   }
 
-  void make_views() { db_.views_ = std::make_unique<Views>(db_.shared_, db_.liveness_, *db_.overlay_, *db_.store_); }
+  void make_views() {
+    db_.views_ =
+        std::make_unique<Views>(db_.shared_, db_.liveness_, *db_.overlay_, *db_.store_, !options_.background_thread);
+  }
 
   // A first open that failed leaves no shared memory behind that a later one could take for a session's.
   void forget() {

@@ -65,6 +65,8 @@ class ReadSet {
   const std::deque<RangeRead>& ranges() const noexcept { return ranges_; }
   bool empty() const noexcept { return rows_.empty() && ranges_.empty(); }
   void clear() noexcept {
+    constexpr std::size_t kKeepMax = 4096;  // what a huge read set took is not kept for small ones
+    if (rows_.capacity() > kKeepMax) std::vector<RowRead>().swap(rows_);
     rows_.clear();
     if (!ranges_.empty()) ranges_.clear();
   }

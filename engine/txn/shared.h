@@ -40,7 +40,9 @@ struct RegionHeader {
 static_assert(sizeof(RegionHeader) == 4096);
 
 // One base state kept alive by one process. base_plus_one: 0 = unused, else the base's applied csn + 1; 1 while the
-// snapshot is being opened, which pins everything. Written by the owning process only. Left by a dead process: ignored,
+// snapshot is being opened, which pins everything. With kPinIdle the owner has no transaction on it, and whoever
+// wants to free memory may turn it into kPinRevoked (compare-and-swap); the owner takes the bit away in the same
+// manner before it uses the pin again. Else written by the owning process only. Left by a dead process: ignored,
 // because PinRow::owner names a life that Liveness knows to be over.
 struct Pin {
   std::atomic<std::uint64_t> base_plus_one;
@@ -48,6 +50,8 @@ struct Pin {
 };
 
 inline constexpr std::uint32_t kPinsMax = 60;
+inline constexpr std::uint64_t kPinIdle = std::uint64_t{1} << 63;
+inline constexpr std::uint64_t kPinRevoked = std::uint64_t{1} << 62;
 
 struct alignas(64) PinRow {
   std::atomic<std::uint32_t> owner;  // OwnerId; stored before any pin of that life

@@ -48,6 +48,7 @@ Status Transaction::begin(const TxnOptions& options) {
   now_ms_ = 0;
   last_table_ = nullptr;
   touched_.clear();
+  if (obstacle_.table != 0) obstacle_ = {};
   if (!writes_.rows().empty() || !reads_.empty() || arena_.bytes_held() != 0) {
     reads_.clear();
     writes_.clear();

@@ -33,8 +33,14 @@ class PinnedBase {
   const store::Snapshot& snapshot() const noexcept { return *snapshot_; }
   std::uint64_t generation = 0;  // TxnShared::base_generation it was opened at
 
+  // For processes without a thread that lets go of idle views: a pin that no transaction uses may be revoked by others.
+  // Requires: Views::mutex_. use() is false when that has happened; the memory it protected may be gone.
+  bool use() noexcept;
+  void leave() noexcept;
+
  private:
   Pin* pin_;
+  std::uint64_t users_ = 0;
   std::shared_ptr<const store::Snapshot> snapshot_;
 };
 
@@ -59,15 +65,22 @@ class View {
 
 class Views {
  public:
-  Views(SharedRegion shared, const platform::Liveness& liveness, overlay::Overlay& overlay, store::Store& store);
+  // `lend_idle`: pins without a transaction may be revoked by other processes, at the price of a mutex in each begin
+  // and end. For processes that have no background thread.
+  Views(SharedRegion shared, const platform::Liveness& liveness, overlay::Overlay& overlay, store::Store& store,
+        bool lend_idle);
   ~Views();  // Requires: no view in use.
 
   // The best view there is and, in *snapshot, the newest published csn, all of which the view can see. Give it back by
   // release(). Nanoseconds unless the view has to be renewed, then some microseconds; never blocks on the disk.
   Result<View*> acquire(Csn* snapshot);
-  void release(View* view) noexcept { view->refs_.fetch_sub(1, std::memory_order_release); }
-  // One more user of a view that the caller already uses.
-  void share(View* view) noexcept { view->refs_.fetch_add(1, std::memory_order_relaxed); }
+  void release(View* view) noexcept {
+    if (lend_idle_) {
+      release_lent(view);
+    } else {
+      view->refs_.fetch_sub(1, std::memory_order_release);
+    }
+  }
 
   // Retires views that nobody uses and that are not the best any more, or with `current_too` the best one as well.
   void drop_idle(bool current_too);
@@ -78,14 +91,18 @@ class Views {
   }
   std::uint64_t in_use() const noexcept;
 
-  // Oldest pin of any live process; *who gets its row when not null. kCsnMax when there is none.
-  Csn oldest_pin(std::uint32_t* slot, std::uint64_t* since_ns) const noexcept;
+  // Oldest pin in use by any live process; *slot gets its row when not null. kCsnMax when there is none. Idle pins do
+  // not count; those older than `revoke_below` are revoked.
+  Csn oldest_pin(Csn revoke_below, std::uint32_t* slot, std::uint64_t* since_ns) const noexcept;
 
  private:
   static constexpr std::int64_t kRetired = -(std::int64_t{1} << 40);
   static constexpr std::size_t kViewsMax = 64;
 
+  Result<View*> acquire_lent(Csn* snapshot);
+  void release_lent(View* view) noexcept;
   Status renew();  // builds the best view and makes it current
+  Status renew_locked();
   Result<std::shared_ptr<PinnedBase>> pin_base();
   bool try_retire(View& view) noexcept;
 
@@ -93,6 +110,7 @@ class Views {
   const platform::Liveness* liveness_;
   overlay::Overlay* overlay_;
   store::Store* store_;
+  const bool lend_idle_;
   std::atomic<View*> current_{nullptr};
   std::atomic<std::uint64_t> current_version_{0};
   std::mutex mutex_;  // leaf but for the overlay's and the store's own; guards retirement and renewal

@@ -80,7 +80,8 @@ TEST(LogAppend, BytesOnDisk) {
   const std::uint64_t seed = kDatabaseId ^ 0x9e3779b97f4a7c15u;
   EXPECT_EQ(u64(4120), checksum(body.data(), body.size(), checksum(bytes.data() + 4096, 24, seed)));
   EXPECT_EQ(bytes.substr(4128, body.size()), body);
-  EXPECT_TRUE(std::all_of(bytes.begin() + 4128 + static_cast<long>(body.size()), bytes.end(), [](char c) { return c == 0; }));
+  EXPECT_TRUE(
+      std::all_of(bytes.begin() + 4128 + static_cast<long>(body.size()), bytes.end(), [](char c) { return c == 0; }));
 }
 
 TEST(LogAppend, RingWraps) {

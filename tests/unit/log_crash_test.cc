@@ -62,7 +62,8 @@ struct Case {
 };
 std::vector<Case> cases() {
   std::vector<Case> result;
-  for (const char* point : {"log.append.before_publish", "log.append.published", "log.flush.written", "log.flush.synced"}) {
+  for (const char* point :
+       {"log.append.before_publish", "log.append.published", "log.flush.written", "log.flush.synced"}) {
     for (const int nth : {1, 2, 7, 60, 61, 62, 63, 150}) result.push_back({point, nth});
   }
   for (const char* point : {"log.roll", "log.prepare"}) {
@@ -85,8 +86,9 @@ TEST_P(LogCrash, OthersGoOn) {
     ASSERT_TRUE(bench.create().ok());
     const std::string spec = std::string(at.point) + ":kill:" + std::to_string(at.nth);
     for (int death = 0; death < 2; ++death) {
-      ASSERT_EQ(platform::wait_for_child(platform::fork_child([&] { return commit_until_killed(bench, spec, GetParam()); })),
-                kKilled);
+      ASSERT_EQ(
+          platform::wait_for_child(platform::fork_child([&] { return commit_until_killed(bench, spec, GetParam()); })),
+          kKilled);
       const std::uint64_t begin = monotonic_ns();
       ASSERT_NE(bench.process->latch->acquire(Deadline::after_ms(2000)), platform::Acquired::kNo);
       expect_last_is_whole(*bench.process);
@@ -112,8 +114,9 @@ TEST_P(LogCrash, NextOpenHasWhatWasAnswered) {
       use_small_segments(bench);
       ASSERT_TRUE(bench.create().ok());
       const std::string spec = std::string(at.point) + ":kill:" + std::to_string(at.nth);
-      ASSERT_EQ(platform::wait_for_child(platform::fork_child([&] { return commit_until_killed(bench, spec, GetParam()); })),
-                kKilled);
+      ASSERT_EQ(
+          platform::wait_for_child(platform::fork_child([&] { return commit_until_killed(bench, spec, GetParam()); })),
+          kKilled);
       const Csn answered = (*bench.memory)->notes[0].load();
       const Csn appended = bench.log().appended_csn();
       if (with_salvage) {
@@ -144,7 +147,8 @@ TEST(LogCrashRecover, KilledRecoveryIsRepeated) {
     bench.process->append_numbered(200, 500);
     ASSERT_TRUE(bench.process->flush().ok());
     const std::uint64_t newest = bench.process->shared.log.header_sequence.load();
-    const Csn applied = bench.process->shared.log.segments[bench.process->shared.log.tail[0].row.load()].first_csn.load();
+    const Csn applied =
+        bench.process->shared.log.segments[bench.process->shared.log.tail[0].row.load()].first_csn.load();
     bench.process.reset();
     Csn last = 200;
     if (torn) {
@@ -206,7 +210,12 @@ TEST(LogSalvage, MemoryIsNotTrusted) {
     std::memcpy(static_cast<void*>(&*copy), before->data(), sizeof(Memory));
     char* bytes = reinterpret_cast<char*>(&*copy);
     for (int change = 0; change <= turn % 3; ++change) {
-      const std::uint64_t values[] = {0, 1, UINT64_MAX, 1ull << 40, 4096, static_cast<std::uint64_t>(rand_r(&seed)) * 8,
+      const std::uint64_t values[] = {0,
+                                      1,
+                                      UINT64_MAX,
+                                      1ull << 40,
+                                      4096,
+                                      static_cast<std::uint64_t>(rand_r(&seed)) * 8,
                                       *reinterpret_cast<std::uint64_t*>(bytes + rand_r(&seed) % 16 * 8)};
       const std::size_t word = static_cast<std::size_t>(rand_r(&seed)) % (turn % 2 == 0 ? 16 : sizeof(LogShared) / 8);
       std::memcpy(bytes + word * 8, &values[static_cast<std::size_t>(rand_r(&seed)) % 7], 8);
@@ -215,12 +224,13 @@ TEST(LogSalvage, MemoryIsNotTrusted) {
     (void)Log::salvage(copy->log, copy->ring, bench.options);
     std::vector<Replayed> replayed;
     platform::SharedMemory<Memory> fresh;
-    auto log = Log::recover(fresh->log, fresh->ring, bench.process->liveness, bench.options, 0, false,
-                            [&](Csn csn, Bytes body) {
-                              replayed.push_back({csn, payload_of(body)});
-                              return Status();
-                            },
-                            nullptr);
+    auto log = Log::recover(
+        fresh->log, fresh->ring, bench.process->liveness, bench.options, 0, false,
+        [&](Csn csn, Bytes body) {
+          replayed.push_back({csn, payload_of(body)});
+          return Status();
+        },
+        nullptr);
     ASSERT_TRUE(log.ok()) << "turn " << turn << ": " << log.status().message();
     ASSERT_GE(replayed.size(), 100u) << "turn " << turn;
     for (Csn csn = 1; csn <= replayed.size(); ++csn) ASSERT_EQ(replayed[csn - 1].payload, payload_for(csn, 700));

@@ -88,7 +88,7 @@ struct Process {
   }
 
   Status append_direct(const std::string& body, Csn* csn) {
-    for (;;) {
+    for (int attempts_left = 1000;; --attempts_left) {
       Status status = log->lock_direct(body.size(), Deadline::after_ms(30'000));
       if (!status.ok()) return status;
       (void)latch->acquire(Deadline::never());
@@ -96,7 +96,7 @@ struct Process {
       status = log->append_direct(*csn, body);
       latch->release();
       log->unlock_direct();
-      if (status.code() != Code::kBUSY) return status;
+      if (status.code() != Code::kBUSY || attempts_left == 0) return status;
     }
   }
 

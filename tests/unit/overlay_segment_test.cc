@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Goal: find, seeks, walks and changed_in_range answer as a sorted map of versions does. Method: random commits whose keys
-// are hard to order (shared prefixes, zeros at the end, all lengths), compared with the model at random snapshots.
+// Goal: find, seeks, walks and changed_in_range answer as a sorted map of versions does. Method: random commits whose
+// keys are hard to order (shared prefixes, zeros at the end, all lengths), compared with the model at random snapshots.
 #include "unit/overlay_fixture.h"
 
 namespace hf::overlay {
@@ -113,7 +113,8 @@ TEST_P(OverlaySegment, ChangedInRangeAsTheModel) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, OverlaySegment, testing::Values(1, 2, 3));
 
-// Goal: the order of two rows is that of (table, key bytes) for every pair of awkward keys, in either order of insertion.
+// Goal: the order of two rows is that of (table, key bytes) for every pair of awkward keys, in either order of
+// insertion.
 TEST(OverlaySegmentOrder, PrefixTies) {
   const std::vector<std::string> keys = {"",
                                          std::string(1, '\0'),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Goal: segments go round (ready, active, sealed, merged, free) within the budget; a kill in the middle of a rotation or
-// of upkeep is finished by whoever comes next; processes see each other's segments, old mappings included.
+// Goal: segments go round (ready, active, sealed, merged, free) within the budget; a kill in the middle of a rotation
+// or of upkeep is finished by whoever comes next; processes see each other's segments, old mappings included.
 #include <thread>
 
 #include "unit/overlay_fixture.h"

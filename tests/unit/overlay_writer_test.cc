@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Goal: readers always see published commits whole, whatever the writer does meanwhile; and a commit that a killed writer
-// left half inserted becomes whole by inserting it again, without losing a byte of room.
+// Goal: readers always see published commits whole, whatever the writer does meanwhile; and a commit that a killed
+// writer left half inserted becomes whole by inserting it again, without losing a byte of room.
 // Method: threads that check everything they read; children killed at each test point and at random instants.
 #include <thread>
 

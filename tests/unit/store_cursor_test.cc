@@ -20,19 +20,28 @@ class Generator {
 
   std::string key() {
     switch (below(6)) {
-      case 0: return std::string(1, static_cast<char>(below(256)));
-      case 1: return std::string(kKeySizeMax, static_cast<char>('a' + below(20)));       // as long as a key may be
-      case 2: return std::string(kKeySizeMax - 1, 'm') + static_cast<char>(below(256));  // differ in the last byte
-      case 3: return std::string(1 + below(4), '\0') + static_cast<char>(below(3));
-      default: return "key" + std::to_string(below(500));
+      case 0:
+        return std::string(1, static_cast<char>(below(256)));
+      case 1:
+        return std::string(kKeySizeMax, static_cast<char>('a' + below(20)));  // as long as a key may be
+      case 2:
+        return std::string(kKeySizeMax - 1, 'm') + static_cast<char>(below(256));  // differ in the last byte
+      case 3:
+        return std::string(1 + below(4), '\0') + static_cast<char>(below(3));
+      default:
+        return "key" + std::to_string(below(500));
     }
   }
   std::string value() {
     switch (below(8)) {
-      case 0: return "";
-      case 1: return std::string(2000 + below(100), 'x');    // around the page split and compose limits
-      case 2: return std::string(3000 + below(20'000), 'y');  // overflow pages
-      default: return std::string(below(200), static_cast<char>(below(256)));
+      case 0:
+        return "";
+      case 1:
+        return std::string(2000 + below(100), 'x');  // around the page split and compose limits
+      case 2:
+        return std::string(3000 + below(20'000), 'y');  // overflow pages
+      default:
+        return std::string(below(200), static_cast<char>(below(256)));
     }
   }
 

@@ -76,7 +76,8 @@ TEST_F(StoreExpiry, RowsThatChangedStay) {
   EXPECT_EQ(sweep(UINT64_MAX), 1u);
 }
 
-// Entries of a dropped table lead nowhere; they go without harm, even when its slot serves another table with such keys.
+// Entries of a dropped table lead nowhere; they go without harm, even when its slot serves another table with such
+// keys.
 TEST_F(StoreExpiry, DroppedTable) {
   auto merge = store_->begin_merge();
   ASSERT_OK(merge);
@@ -107,7 +108,8 @@ TEST_F(StoreExpiry, StaleEntriesDoNotBlock) {
   EXPECT_EQ(removed, 1u);
 }
 
-// A row that is touched again and again, as a session is, keeps one entry: a sweep of one row is not held up by old ones.
+// A row that is touched again and again, as a session is, keeps one entry: a sweep of one row is not held up by old
+// ones.
 TEST_F(StoreExpiry, OverwritingLeavesNoEntryBehind) {
   auto merge = store_->begin_merge();
   ASSERT_OK(merge);

@@ -123,7 +123,8 @@ TEST_F(StoreLoad, NoRowsIsFine) {
   EXPECT_EQ(snapshot_of(*store_)->entries(kTable), 0u);
 }
 
-// While a load is under way its slot is taken by nobody, although no table owns it; afterwards it is emptied for the next.
+// While a load is under way its slot is taken by nobody, although no table owns it; afterwards it is emptied for the
+// next.
 TEST_F(StoreLoad, AbandonedLoadLeavesNothingVisible) {
   auto load = begin();
   ASSERT_NO_FATAL_FAILURE(add_many(*load));
@@ -203,8 +204,9 @@ TEST_F(StoreLoad, SlotTakenByAnotherProcess) {
 
 // Killed in the first, the second and the last transaction of a load, before and after.
 TEST_F(StoreLoad, KilledLoad) {
-  for (const char* spec : {"store.load.before_commit:kill:1", "store.load.before_commit:kill:3", "store.load.committed:kill:1",
-                           "store.load.committed:kill:2", "store.load.committed:kill:4"}) {
+  for (const char* spec :
+       {"store.load.before_commit:kill:1", "store.load.before_commit:kill:3", "store.load.committed:kill:1",
+        "store.load.committed:kill:2", "store.load.committed:kill:4"}) {
     SCOPED_TRACE(spec);
     store_.reset();
     const pid_t victim = fork_child([&] {

@@ -195,7 +195,8 @@ TEST_F(StoreMerge, TablesOfAnotherProcess) {
         if (value_of(*snapshot, table, "key") != std::to_string(table)) return 3;
         if (old->entries(table) != 0) return 4;
       }
-      if (round % 2 == 0 && !put_one(**store, round + 1, "key", row_of(std::to_string(round + 1)), round + 1).ok()) return 5;
+      if (round % 2 == 0 && !put_one(**store, round + 1, "key", row_of(std::to_string(round + 1)), round + 1).ok())
+        return 5;
       if (write(to_parent[1], &byte, 1) != 1) return 6;
     }
     return 0;
@@ -267,7 +268,8 @@ TEST_F(StoreMerge, KilledMerge) {
   }
 }
 
-// Killed at moments nobody chose: the victim merges as fast as it can, and whatever is found must be one of its commits.
+// Killed at moments nobody chose: the victim merges as fast as it can, and whatever is found must be one of its
+// commits.
 TEST_F(StoreMerge, KilledAnywhere) {
   store_.reset();
   Csn applied_before = 0;

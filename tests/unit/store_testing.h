@@ -25,10 +25,10 @@ inline constexpr bool kSanitized = true;
 inline constexpr bool kSanitized = false;
 #endif
 
-#define ASSERT_OK(expression)                                                                      \
-  do {                                                                                             \
-    const auto& asserted = (expression);                                                           \
-    ASSERT_TRUE(asserted.ok()) << #expression << ": " << hf::store::testing::text_of(asserted);    \
+#define ASSERT_OK(expression)                                                                   \
+  do {                                                                                          \
+    const auto& asserted = (expression);                                                        \
+    ASSERT_TRUE(asserted.ok()) << #expression << ": " << hf::store::testing::text_of(asserted); \
   } while (false)
 
 inline std::string text_of(const Status& status) {

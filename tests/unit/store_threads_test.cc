@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Goal: snapshots may be shared by threads, and taken while merges make tables. Method: readers check that what a snapshot
-// shows fits its applied_csn; run it under the thread sanitizer (which does not see inside LMDB, but sees ours).
+// Goal: snapshots may be shared by threads, and taken while merges make tables. Method: readers check that what a
+// snapshot shows fits its applied_csn; run it under the thread sanitizer (which does not see inside LMDB, but sees
+// ours).
 #include <atomic>
 #include <thread>
 #include <vector>

@@ -257,6 +257,41 @@ TEST_F(TxnTest, ManyTransactionsRotateAndMergeASmallOverlay) {
   EXPECT_EQ(get(*again.value(), "k4999"), value + "19999");
 }
 
+// A reader that stays, and a trickle of commits that are merged again and again: what the reader pins must stay about
+// as large as what was written, not grow by a whole segment with each merge.
+TEST_F(TxnTest, MergesUnderAnOldReaderDoNotEatTheOverlay) {
+  options_.overlay_bytes_max = 4u << 20;
+  options_.background_thread = false;
+  open();
+  Table& items = table("items");
+  put(items, "a", "0");
+  TxnOptions read_only;
+  read_only.read_only = true;
+  auto reader = begin(read_only);
+  for (int i = 1; i <= 50; ++i) {
+    put(items, "a", std::to_string(i));
+    put(items, "b" + std::to_string(i), "1");
+    const Status merged = db_->maintain(true);
+    ASSERT_TRUE(merged.ok()) << i << ": " << merged.message();
+    Result<DatabaseStats> stats = db_->stats();
+    ASSERT_TRUE(stats.ok());
+    ASSERT_EQ(stats.value().applied, stats.value().published);
+  }
+  RowView row;
+  ASSERT_TRUE(reader->get(items, "a", &row).ok());
+  EXPECT_EQ(row.value, "0");
+  EXPECT_EQ(scan(*reader, items), "a=0");
+  reader->abort();
+  EXPECT_EQ(get(items, "a"), "50");
+  EXPECT_EQ(get(items, "b50"), "1");
+  close();
+  open();
+  Result<Table*> again = catalog_->open("items");
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(get(*again.value(), "a"), "50");
+  EXPECT_EQ(get(*again.value(), "b1"), "1");
+}
+
 TEST_F(TxnTest, LargeValuesAndLimits) {
   open();
   Table& items = table("items");
