@@ -49,22 +49,34 @@ int enter_cursor(hf_cursor* cursor, hf_txn** txn) noexcept {
   return HF_OK;
 }
 
+[[gnu::noinline]] int enter_walk_slow(hf_cursor* cursor, hf_txn** txn) noexcept {
+  if (const int code = enter_cursor(cursor, txn); code != HF_OK) return code;
+  if (cursor->rows) return HF_OK;
+  const int code = fail(**txn, Status(Code::kMISUSE, "the cursor's transaction has ended"), {.table = cursor->table});
+  leave(*txn);
+  return code;
+}
+
 // The same for a step of a walk, which is called once a row: a load and a store instead of a locked exchange. A second
 // thread is still seen, unless it comes within the same few nanoseconds.
 int enter_walk(hf_cursor* cursor, hf_txn** txn) noexcept {
   if (const int code = check_live(cursor); code != HF_OK) [[unlikely]]
     return code;
   hf_txn* const owner = cursor->txn.load(std::memory_order_relaxed);
-  if (!cursor->rows || owner->word.load(std::memory_order_acquire) != hf_txn::kMagic) [[unlikely]] {
-    if (const int code = enter_cursor(cursor, txn); code != HF_OK) return code;
-    if (cursor->rows) return HF_OK;
-    const int code = fail(**txn, Status(Code::kMISUSE, "the cursor's transaction has ended"), {.table = cursor->table});
-    leave(*txn);
-    return code;
-  }
+  if (!cursor->rows || owner->word.load(std::memory_order_acquire) != hf_txn::kMagic) [[unlikely]]
+    return enter_walk_slow(cursor, txn);
   owner->word.store(hf_txn::kMagic | kInUse, std::memory_order_relaxed);
   *txn = owner;
   return HF_OK;
+}
+
+[[gnu::noinline]] int next_row(hf_cursor* cursor, hf_txn& txn, Bytes* key, txn::RowView* view) noexcept {
+  try {
+    Status status = cursor->rows->next(key, view);
+    return status.ok() ? HF_OK : fail(txn, std::move(status), {.table = cursor->table});
+  } catch (...) {
+    return fail_thrown(txn, thrown_code());
+  }
 }
 
 // `body` takes the transaction's handle and the rows, and answers a Status.
@@ -145,18 +157,12 @@ int hf_cursor_next(hf_cursor* cursor, hf_bytes* key, hf_row* row) {
   hf_txn* txn = nullptr;
   if (const int code = enter_walk(cursor, &txn); code != HF_OK) [[unlikely]]
     return code;
-  int code = HF_OK;
-  try {
-    Bytes next_key;
-    hf::txn::RowView view;
-    if (Status status = cursor->rows->next(&next_key, &view); status.ok()) [[likely]] {
-      if (key != nullptr) *key = from_bytes(next_key);
-      if (row != nullptr) fill_row(view, row);
-    } else {
-      code = fail(*txn, std::move(status), {.table = cursor->table});
-    }
-  } catch (...) {
-    code = fail_thrown(*txn, thrown_code());
+  Bytes next_key;
+  hf::txn::RowView view;
+  const int code = cursor->rows->next_of_base(&next_key, &view) ? HF_OK : next_row(cursor, *txn, &next_key, &view);
+  if (code == HF_OK) [[likely]] {
+    if (key != nullptr) *key = from_bytes(next_key);
+    if (row != nullptr) fill_row(view, row);
   }
   leave(txn);
   return code;

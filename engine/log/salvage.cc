@@ -4,8 +4,9 @@
 //
 // The memory is untrusted: it may be of any age, or overwritten. Only frames are taken that verify under this
 // database's id and the sequence of the segment that was being written, one after the other from written_lsn; the next
-// segment is the one that a verified roll frame names. A salvage that is killed is simply done again. What recovery finds then is up to recovery: nothing here can make a
-// wrong log out of a right one, because each frame carries its csn and its place.
+// segment is the one that a verified roll frame names. A salvage that is killed is simply done again. What recovery
+// finds then is up to recovery: nothing here can make a wrong log out of a right one, because each frame carries its
+// csn and its place.
 #include "log/frame.h"
 #include "log/log.h"
 #include "log/scan.h"

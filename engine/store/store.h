@@ -120,7 +120,7 @@ class Cursor {
   bool step(bool backward) noexcept;
   Result<bool> outcome() const;  // after a step() that answered false
   bool valid() const noexcept { return valid_; }
-  Bytes key() const noexcept { return key_; }  // Requires: valid()
+  const Bytes& key() const noexcept { return key_; }  // Requires: valid()
   const Row& row() const noexcept { return row_; }
 
  private:

@@ -9,15 +9,19 @@
 #include <mutex>
 
 namespace hf::txn {
+
+namespace detail {
+std::atomic<std::uint64_t> fork_count{0};
+}
+
 namespace {
 
 // Plain atomics: the child handler may run while any lock of the parent's other threads is held.
-std::atomic<std::uint64_t> generation{0};
 std::array<std::atomic<int>, 256> descriptors{};  // fd + 1, 0 = unused
 std::once_flag registered;
 
 void in_child() {
-  generation.fetch_add(1, std::memory_order_relaxed);
+  detail::fork_count.fetch_add(1, std::memory_order_relaxed);
   for (std::atomic<int>& entry : descriptors) {
     const int fd = entry.exchange(0, std::memory_order_relaxed) - 1;
     if (fd >= 0) close(fd);
@@ -25,8 +29,6 @@ void in_child() {
 }
 
 }  // namespace
-
-std::uint64_t fork_generation() noexcept { return generation.load(std::memory_order_relaxed); }
 
 bool close_in_child(int fd) noexcept {
   std::call_once(registered, [] { pthread_atfork(nullptr, nullptr, in_child); });

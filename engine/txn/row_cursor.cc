@@ -78,34 +78,47 @@ Status RowCursor::seek(Bytes key) {
   return {};
 }
 
-// The common step, kept short: the base alone has the nearest row, and it counts.
 Status RowCursor::next(Bytes* key, RowView* row) {
-  if (Status status = txn_->enter(); !status.ok()) [[unlikely]]
-    return status;
-  if (!walking_ || left_ == 0 || txn_life_ != txn_->life_ || own_changes_ != txn_->writes_.changes()) [[unlikely]]
-    return next_slow(key, row);
+  if (next_of_base(key, row)) return {};
+  if (Status status = txn_->enter(); !status.ok()) return status;
+  return next_slow(key, row);
+}
+
+// The common step, kept short: the base alone has the nearest row, and it counts. Else nothing that matters has happened
+// and next_slow() takes over.
+bool RowCursor::next_of_base(Bytes* key, RowView* row) noexcept {
+  if (!walking_ || left_ == 0 || !txn_->may_go_on() || txn_life_ != txn_->life_ ||
+      own_changes_ != txn_->writes_.changes()) [[unlikely]] {
+    return false;
+  }
   if (base_taken_) [[likely]] {
     base_taken_ = false;
-    base_live_ = base_->step(reverse_) && (!bounded_ || inside(base_->key()));
-    if (!base_->valid()) [[unlikely]] {
-      if (Result<bool> outcome = base_->outcome(); !outcome.ok()) return std::move(outcome).status();
-    }
+    base_ended_ = !base_->step(reverse_);
+    base_live_ = !base_ended_ && (!bounded_ || inside(base_->key()));
   }
-  if (!base_is_nearest()) return next_slow(key, row);
   const store::Row& stored = base_->row();
-  if (stored.expires_ms != 0) [[unlikely]]
-    return next_slow(key, row);
+  if (!base_is_nearest() || stored.expires_ms != 0) [[unlikely]]
+    return false;
   base_taken_ = true;
-  *key = base_->key();
-  *row = {stored.value, stored.version, 0, stored.flags};
+  // Field by field, as they were stored (see CMakeLists.txt on pairs).
+  const Bytes& found = base_->key();
+  *key = Bytes(found.data(), found.size());
+  row->value = Bytes(stored.value.data(), stored.value.size());
+  row->version = stored.version;
+  row->expires_ms = 0;
+  row->flags = stored.flags;
   note_progress(*key);
   --left_;
-  return {};
+  return true;
 }
 
 Status RowCursor::next_slow(Bytes* key, RowView* row) {
   if (txn_life_ != txn_->life_) return Status(Code::kMISUSE, "the cursor belongs to a transaction that has ended");
   if (ended_ || left_ == 0) return Code::kEND;
+  if (base_ended_) {  // at the table's end, or by a failure?
+    base_ended_ = false;
+    if (Result<bool> outcome = base_->outcome(); !outcome.ok()) return std::move(outcome).status();
+  }
   if (!positioned_) {
     if (Status status = position(); !status.ok()) return status;
   }
@@ -402,7 +415,7 @@ void RowCursor::start_range() {
 }
 
 void RowCursor::note_progress(Bytes key) noexcept {
-  last_key_ = key;
+  last_key_ = Bytes(key.data(), key.size());
   has_last_ = true;
   if (range_ == nullptr) return;
   range_->empty = false;

@@ -114,13 +114,12 @@ class Transaction {
   enum class Track : std::uint8_t { kByLevel, kAlways };
 
   // Start of every call: state, cancel, deadline, idle limit, too old. Ends the transaction when it says no.
-  Status enter() {
-    if (running() && !cancelled() && !limited_ &&
-        (view_ == nullptr ||
-         database_->shared().txn().too_old_below.load(std::memory_order_relaxed) <= view_->base_csn())) {
-      return {};
-    }
-    return enter_slow();
+  Status enter() { return may_go_on() ? Status() : enter_slow(); }
+  // True: enter() would say yes. False: it has to look closer.
+  bool may_go_on() const noexcept {
+    return running() && !cancelled() && !limited_ &&
+           (view_ == nullptr ||
+            database_->shared().txn().too_old_below.load(std::memory_order_relaxed) <= view_->base_csn());
   }
   Status enter_slow();
   // Read committed: moves to the newest snapshot.
