@@ -84,8 +84,8 @@ Status RowCursor::next(Bytes* key, RowView* row) {
   return next_slow(key, row);
 }
 
-// The common step, kept short: the base alone has the nearest row, and it counts. Else nothing that matters has happened
-// and next_slow() takes over.
+// The common step, kept short: the base alone has the nearest row, and it counts. Else nothing that matters has
+// happened and next_slow() takes over.
 bool RowCursor::next_of_base(Bytes* key, RowView* row) noexcept {
   if (!walking_ || left_ == 0 || !txn_->may_go_on() || txn_life_ != txn_->life_ ||
       own_changes_ != txn_->writes_.changes()) [[unlikely]] {
