@@ -94,7 +94,7 @@ class Log::Impl {
   void clear_killed() noexcept;
   std::uint32_t ready_rows() const noexcept;
   Status prepare(std::uint64_t frame);
-  Status make_segment(std::uint32_t row, std::uint64_t size);
+  Status make_segment(std::uint32_t index, std::uint64_t size);
 
   LogShared& shared_;
   char* const ring_;

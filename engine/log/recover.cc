@@ -37,7 +37,8 @@ Status settle_tail(const LogScan& scan) {
 // Makes a segment that begins where the log ends. Its file was never used: nothing old in it can verify.
 Status begin_segment(const LogOptions& options, const std::string& path, const SegmentHeader& header) {
   auto file = File::open(path, File::Mode::kCreateNew);
-  Status status = file.ok() ? file->fill_zero(header.size) : std::move(file).status();
+  if (!file.ok()) return std::move(file).status();
+  Status status = file->fill_zero(header.size);
   if (status.ok()) status = file->sync_data();  // a header promises the whole file
   reach("log.recover");
   if (status.ok()) status = file->write_at(&header, sizeof header, 0);

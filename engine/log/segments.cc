@@ -115,7 +115,11 @@ Status Log::Impl::make_segment(std::uint32_t index, std::uint64_t size) {
   set_state(row, SegmentState::kMaking);
   const std::string path = segment_path(options_.directory, file_no);
   auto file = File::open(path, File::Mode::kCreateNew);
-  Status status = file.ok() ? file->fill_zero(size) : std::move(file).status();
+  if (!file.ok()) {
+    clear_killed();
+    return std::move(file).status();
+  }
+  Status status = file->fill_zero(size);
   platform::reach("log.prepare");
   if (status.ok()) status = file->sync_data();
   if (status.ok()) status = platform::sync_directory(options_.directory);

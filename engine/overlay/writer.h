@@ -35,13 +35,13 @@ class Writer {
 
  private:
   void insert_row(Csn csn, const Change& change, const RowKey& row) noexcept;
-  void add_version(Csn csn, const Change& change, Offset node) noexcept;
-  void complete_row(Offset node, std::uint64_t hash) noexcept;
+  void add_version(Csn csn, const Change& change, Offset at) noexcept;
+  void complete_row(Offset at, std::uint64_t hash) noexcept;
   // Fills path_ for the levels that a node of `height` needs. Returns the row's node when level 0 has it, else 0.
   Offset find_path(const RowKey& row, unsigned height) noexcept;
   bool path_fits(const RowKey& row, unsigned height) const noexcept;
-  void link_hash(Offset node, std::uint64_t hash) noexcept;
-  void link_upper(Offset node) noexcept;
+  void link_hash(Offset at, std::uint64_t hash) noexcept;
+  void link_upper(Offset at) noexcept;
   void mark_table(TableId table) noexcept;
   Offset allocate(std::uint64_t size) noexcept;
   void settle(Offset allocation) noexcept;

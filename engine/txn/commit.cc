@@ -73,7 +73,10 @@ Status Transaction::commit_writes() {
         break;
       case Outcome::kOverlayFull:
         // What this transaction pins may be just what has to be freed: keep moving its snapshot up while waiting.
-        status = database_->wait_for_room(plan.space, plan.deadline, [this] { return forward_snapshot(); });
+        status = database_->wait_for_room(plan.space, plan.deadline, [this] {
+          const Status forwarded = forward_snapshot();
+          return forwarded.ok() ? enter() : forwarded;  // cancelled or past its deadline meanwhile?
+        });
         break;
       case Outcome::kLogFull:
         status = database_->log().make_room(plan.body.size(), plan.deadline);

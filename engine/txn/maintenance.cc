@@ -171,6 +171,7 @@ Status Database::merge_active() {
   Result<std::vector<overlay::SegmentRef>> segments =
       overlay_->segments_after(shared_.txn().applied_csn.load(std::memory_order_relaxed));
   if (!segments.ok()) return std::move(segments).status();
+  if (segments.value().empty()) return {};  // a killed rotation left no active segment: its successor makes one
   // A rotation since then sealed some of it: the rest is for the next pass.
   const overlay::SegmentRef& oldest = segments.value().back();
   return merge_rows(*oldest, std::min(published, oldest->last_csn()));

@@ -131,6 +131,7 @@ Status Transaction::begin_statement() {
     // Tables may have new rows behind them; what was written stays noted for the check at commit.
     last_table_ = nullptr;
     std::erase_if(touched_, [](const Touched& touched) { return !touched.written; });
+    for (Touched& touched : touched_) touched.known = false;
   }
   snapshot_ = snapshot;
   now_ms_ = 0;
@@ -159,7 +160,7 @@ Status Transaction::resolve_at(const View& view, Csn snapshot, TableId id, Table
 
 Status Transaction::resolve_slow(Table& table, TableId* data_id) {
   for (const Touched& touched : touched_) {
-    if (touched.table == &table) {
+    if (touched.table == &table && touched.known) {
       last_table_ = &table;
       *data_id = last_data_id_ = touched.data_id;
       return {};
@@ -183,7 +184,7 @@ Status Transaction::resolve_slow(Table& table, TableId* data_id) {
     }
     if (!status.ok()) return status;
   }
-  touched_.push_back({&table, *data_id, false});
+  touched_.push_back({&table, *data_id, false, true});
   last_table_ = &table;
   last_data_id_ = *data_id;
   return {};

@@ -192,6 +192,7 @@ class Transaction {
     Table* table;
     TableId data_id;
     bool written;
+    bool known;  // data_id holds at the snapshot; else it is kept for the check at commit only
   };
   Table* last_table_ = nullptr;
   TableId last_data_id_ = 0;
