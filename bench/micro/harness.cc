@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "harness.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +11,8 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
+#include <system_error>
 
 namespace hf::bench {
 
@@ -94,17 +95,17 @@ void Report::print() const {
 }
 
 DiskUse disk_use(const std::string& directory) {
-  DIR* listing = opendir(directory.c_str());
-  if (listing == nullptr) fail("cannot list %s: %s", directory.c_str(), std::strerror(errno));
   DiskUse use;
-  while (const dirent* entry = readdir(listing)) {
+  std::error_code error;
+  // A file may vanish while it is looked at: segments come and go.
+  for (std::filesystem::recursive_directory_iterator entry(directory, error), end; entry != end;
+       entry.increment(error)) {
+    if (error) break;
     struct stat status;
-    // A file may vanish between the two calls: segments come and go.
-    if (fstatat(dirfd(listing), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode)) continue;
+    if (lstat(entry->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
     use.allocated += static_cast<std::uint64_t>(status.st_blocks) * 512;
     use.apparent += static_cast<std::uint64_t>(status.st_size);
   }
-  closedir(listing);
   return use;
 }
 

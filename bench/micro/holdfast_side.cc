@@ -86,6 +86,8 @@ void HoldfastSide::write_batch(const std::uint64_t* rows, std::size_t count, std
   hf_txn_end(&txn);
 }
 
+void HoldfastSide::flush() { check(hf_sync(db_, HF_FOREVER), "hf_sync"); }
+
 void HoldfastSide::merge_all() {
   // The background thread may be at it (HF_BUSY), and what is pinned by an ending transaction stays a moment longer.
   for (int attempt = 0; attempt < 1000; ++attempt) {

@@ -20,6 +20,7 @@ class HoldfastSide {
   void load(std::uint64_t rows);
   void write_batch(const std::uint64_t* rows, std::size_t count, std::uint64_t generation);
   void merge_all();
+  void flush();  // what was committed relaxed is on the disk
   std::uint64_t rows_unmerged();
   Figures figures();
 

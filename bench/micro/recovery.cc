@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include "workers.h"
@@ -39,7 +40,9 @@ std::uint64_t used_bytes(int directory, const char* name) {
   return used;
 }
 
-std::uint64_t log_bytes_used(const std::string& path) {
+std::uint64_t log_bytes_used(const std::string& directory) {
+  const std::string path = directory + "/log";
+  if (access(path.c_str(), F_OK) != 0) return 0;  // no database yet
   DIR* listing = opendir(path.c_str());
   if (listing == nullptr) fail("cannot list %s: %s", path.c_str(), std::strerror(errno));
   std::uint64_t total = 0;
@@ -68,6 +71,7 @@ void write_until_killed(const Options& options, Control& control) {
     writer.put(Key(row), value);
     control.slots[0].done.store(++done, std::memory_order_release);
     // Stands still while the log is looked at, so that what was counted is what is in the files.
+    if (done == kCommitsToEstimate) side.flush();
     while (done == kCommitsToEstimate && control.go.load(std::memory_order_acquire) == 0) sleep_ns(100'000);
   }
 }
