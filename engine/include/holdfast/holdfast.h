@@ -156,7 +156,7 @@ enum {
   HF_OPEN_NO_CREATE = 1, /* HF_NOT_FOUND instead of making a database */
   HF_OPEN_NO_THREAD = 2  /* start no background thread in this process; call hf_maintain() by hand, or rely on
                             another process's thread. Call it now and then also while idle: it lets go of the last
-                            snapshot, which other processes' merges would wait for */
+                            snapshot, which keeps the data file's freed pages from being used again */
 };
 
 typedef struct hf_open_options {
