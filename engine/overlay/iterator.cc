@@ -24,7 +24,7 @@ void Iterator::seek_at_or_after(TableId table, Bytes key) noexcept {
   node_ = next_of(node_at(base, before), 0).load(std::memory_order_acquire);
   // A row inserted right now may stand between `before` and the key: it is not published, but the promise is exact.
   const RowKey row(table, key);
-  while (node_ != 0 && precedes<false>(node_at(base, static_cast<Offset>(node_)), row)) next();
+  while (node_ != 0 && precedes<false>(observe(node_at(base, static_cast<Offset>(node_))), row)) next();
 }
 
 void Iterator::seek_before(TableId table, Bytes key) noexcept {
@@ -43,6 +43,7 @@ void Iterator::next() noexcept {
   if (node->height > 1) prefetch(node_at(base, next_of(node, 1).load(std::memory_order_relaxed)));
   const Offset at = next_of(node, 0).load(std::memory_order_acquire);
   node_ = at;
+  if (at != 0) observe(node_at(base, at));
   // The row after the new one: where a walk does something else in between (rows of the base), it has come by then.
   if (at != 0) prefetch_row(node_at(base, next_of(node_at(base, at), 0).load(std::memory_order_relaxed)));
 }
@@ -53,7 +54,7 @@ void Iterator::prev() noexcept {
   // The hint names a node before this one, if not the nearest; level 0 has the rest.
   Offset at = node_at(base, static_cast<Offset>(node_))->prev.load(std::memory_order_acquire);
   for (;;) {
-    const Offset next = next_of(node_at(base, at), 0).load(std::memory_order_acquire);
+    const Offset next = next_of(observe(node_at(base, at)), 0).load(std::memory_order_acquire);
     if (next == node_) break;
     assert(next != 0);
     at = next;

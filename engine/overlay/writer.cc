@@ -73,6 +73,7 @@ void Writer::insert_row(Csn csn, const Change& change, const RowKey& row) noexce
   }
   if (!change.key.empty()) std::memcpy(const_cast<char*>(node_key(node)), change.key.data(), change.key.size());
   fill_version(version, csn, change, 0);
+  announce(node);
 
   next_of(node_at(base_, path_[0]), 0).store(at, std::memory_order_release);
   platform::reach("overlay.insert.linked");
