@@ -69,10 +69,11 @@ bool may_meet_size_limit(std::uint64_t end) noexcept {
   return limit.rlim_cur != RLIM_INFINITY && end > limit.rlim_cur;
 }
 
-// Reserves the blocks of [0, size): 0 or an error number. Not posix_fallocate(), which writes where it cannot reserve.
-int reserve(int fd, std::uint64_t size) noexcept {
+// Reserves the blocks of [offset, offset + size): 0 or an error number. Not posix_fallocate(), which writes where it
+// cannot reserve.
+int reserve_blocks(int fd, std::uint64_t offset, std::uint64_t size) noexcept {
   const SizeLimitGuard guard;
-  while (::fallocate(fd, 0, 0, static_cast<off_t>(size)) != 0) {
+  while (::fallocate(fd, 0, static_cast<off_t>(offset), static_cast<off_t>(size)) != 0) {
     if (errno != EINTR) return errno;
   }
   return 0;
@@ -194,7 +195,7 @@ Status File::fill_zero(std::uint64_t size) {
   if (!size_before.ok()) return std::move(size_before).status();
 
   int error = fault("file.allocate");
-  if (error == 0) error = reserve(fd_, size);
+  if (error == 0) error = reserve_blocks(fd_, 0, size);
   // A file system that cannot reserve meets a full disk in the writes below.
   Status status;
   if (error != 0 && error != EOPNOTSUPP && error != ENOSYS) status = Status::from_errno(error, "fallocate", path_);
@@ -203,6 +204,16 @@ Status File::fill_zero(std::uint64_t size) {
   }
   if (!status.ok()) (void)truncate(*size_before);  // the first failure is the one to report
   return status;
+}
+
+Status File::reserve(std::uint64_t offset, std::uint64_t size) {
+  int error = fault("file.allocate");
+  if (error == 0) error = reserve_blocks(fd_, offset, size);
+  // Where the file system cannot reserve, every byte is exchanged for itself, which allocates what a hole lacks.
+  if (error == EOPNOTSUPP || error == ENOSYS) {
+    error = ::posix_fallocate(fd_, static_cast<off_t>(offset), static_cast<off_t>(size));
+  }
+  return error == 0 ? Status() : Status::from_errno(error, "fallocate", path_);
 }
 
 void File::close() noexcept {

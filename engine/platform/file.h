@@ -5,7 +5,7 @@
 // write here that could meet the limit runs with that signal blocked and taken back, so the caller sees kDISK_FULL.
 //
 // Thread contract: reads, writes and syncs of one File may run in any threads at once; open, move and close may not.
-// Fault points: file.open, file.read, file.write, file.sync, file.truncate, file.allocate, file.sync_directory.
+// Fault points: file.open, file.read, file.write, file.sync, file.truncate, file.allocate (fill_zero, reserve), file.sync_directory.
 #pragma once
 
 #include <cstddef>
@@ -59,6 +59,9 @@ class File {
   // Reserves the space first, so that a full disk is met before any byte is written; on failure the file is cut back
   // to the size it had, which gives a half reservation back.
   Status fill_zero(std::uint64_t size);
+  // Reserves the blocks of [offset, offset + size), so that no write there, mapped ones included, can meet a full
+  // disk. What is in the file stays; the file grows if it ends before.
+  Status reserve(std::uint64_t offset, std::uint64_t size);
   void close() noexcept;
 
  private:

@@ -41,15 +41,19 @@ enum class Acquired { kNo, kYes, kTakenOver };
 
 class RobustLatch {
  public:
-  RobustLatch(LatchWord& shared, const Liveness& liveness) noexcept : shared_(&shared), liveness_(&liveness) {}
+  RobustLatch(LatchWord& shared, const Liveness& liveness) noexcept
+      : RobustLatch(shared.word, shared.takeovers, liveness) {}
+  // For structures that have many latches, and a line for each with what it protects.
+  RobustLatch(FutexWord& word, std::atomic<std::uint64_t>& takeovers, const Liveness& liveness) noexcept
+      : word_(&word), takeovers_(&takeovers), liveness_(&liveness) {}
 
   // Blocks until the latch is held or the deadline passes (kNo).
   [[nodiscard]] Acquired acquire(Deadline deadline) noexcept {
     std::uint32_t expected = 0;
     // Acquire pairs with release(): what the last holder wrote is visible. Release pairs with the waiters' acquire
     // load: whoever sees this id sees its generation too, and cannot take a live holder for an older, dead life.
-    if (shared_->word.compare_exchange_strong(expected, liveness_->me(), std::memory_order_acq_rel,
-                                              std::memory_order_relaxed)) {
+    if (word_->compare_exchange_strong(expected, liveness_->me(), std::memory_order_acq_rel,
+                                       std::memory_order_relaxed)) {
       return Acquired::kYes;
     }
     return acquire_slow(deadline);
@@ -60,16 +64,18 @@ class RobustLatch {
 
   // Requires: held by this thread.
   void release() noexcept {
-    if ((shared_->word.exchange(0, std::memory_order_release) & kLatchWaiters) != 0) futex_wake(shared_->word, 1);
+    if ((word_->exchange(0, std::memory_order_release) & kLatchWaiters) != 0) futex_wake(*word_, 1);
   }
 
   // Whether a live process holds it now; a guess as soon as it is answered.
-  OwnerId holder() const noexcept { return shared_->word.load(std::memory_order_relaxed) & ~kLatchWaiters; }
+  // Acquire: who sees it free sees what the last holder wrote.
+  OwnerId holder() const noexcept { return word_->load(std::memory_order_acquire) & ~kLatchWaiters; }
 
  private:
   Acquired acquire_slow(Deadline deadline) noexcept;
 
-  LatchWord* shared_;
+  FutexWord* word_;
+  std::atomic<std::uint64_t>* takeovers_;
   const Liveness* liveness_;
 };
 

@@ -77,14 +77,18 @@ Region& Region::operator=(Region&& other) noexcept {
 
 Region::~Region() = default;
 
-Result<Region> Region::create(const std::string& path, std::size_t size) {
+Result<Region> Region::create(const std::string& path, std::size_t size) { return make(path, size, true); }
+
+Result<Region> Region::create_sparse(const std::string& path, std::size_t size) { return make(path, size, false); }
+
+Result<Region> Region::make(const std::string& path, std::size_t size, bool filled) {
   if (size == 0) return Status(Code::kINVALID_ARGUMENT, "a region of 0 bytes: " + path);
   // Not truncated in place: another process may still have the old file mapped, and would meet SIGBUS.
   if (Status status = remove_file(path); !status.ok()) return status;
   Result<File> file = File::open(path, File::Mode::kCreateNew);
   if (!file.ok()) return std::move(file).status();
 
-  Status status = file->fill_zero(size);
+  Status status = filled ? file->fill_zero(size) : file->truncate(size);
   if (status.ok()) {
     Result<Region> region = open(path, size);
     if (region.ok()) return region;

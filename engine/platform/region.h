@@ -23,6 +23,8 @@ class Region {
   // Makes a file of `size` zero bytes (replacing one that is there) with all its blocks written, and maps it. On
   // failure no file is left. Requires: size > 0 (kINVALID_ARGUMENT).
   static Result<Region> create(const std::string& path, std::size_t size);
+  // The same with none of its blocks written: who uses a part of it reserves that first (File::reserve).
+  static Result<Region> create_sparse(const std::string& path, std::size_t size);
   // Maps an existing file whole. kCORRUPT when it is shorter than `size_min`, or empty.
   static Result<Region> open(const std::string& path, std::size_t size_min);
 
@@ -36,6 +38,7 @@ class Region {
   void populate(std::size_t offset, std::size_t size) const noexcept;
 
  private:
+  static Result<Region> make(const std::string& path, std::size_t size, bool filled);
   struct Mapping;
   std::unique_ptr<Mapping> mapping_;
   char* data_ = nullptr;

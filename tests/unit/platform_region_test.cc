@@ -56,6 +56,39 @@ TEST_F(RegionTest, CreatedRegionsAreZeroAndHaveTheirBlocks) {
   EXPECT_GE(static_cast<std::size_t>(info.st_blocks) * 512, kSize);
 }
 
+TEST_F(RegionTest, SparseRegionsHaveNoBlocksUntilTheyAreReserved) {
+  constexpr std::size_t kSize = 1u << 20, kPart = 64u << 10;
+  Result<Region> region = Region::create_sparse(path_, kSize);
+  ASSERT_TRUE(region.ok()) << region.status().message();
+  EXPECT_EQ(region->size(), kSize);
+  const auto blocks = [&] {
+    struct stat info;
+    return stat(path_.c_str(), &info) == 0 ? static_cast<std::size_t>(info.st_blocks) * 512 : SIZE_MAX;
+  };
+  EXPECT_LT(blocks(), kPart);
+  Result<File> file = File::open(path_, File::Mode::kReadWrite);
+  ASSERT_TRUE(file.ok());
+  ASSERT_TRUE(file->reserve(kPart, kPart).ok());
+  EXPECT_GE(blocks(), kPart);
+  EXPECT_LT(blocks(), kSize);
+  region->data()[kPart] = 'x';
+  ASSERT_TRUE(file->reserve(0, kSize).ok());  // what is in the file stays
+  EXPECT_EQ(region->data()[kPart], 'x');
+  EXPECT_EQ(region->data()[0], '\0');
+  EXPECT_GE(blocks(), kSize);
+}
+
+TEST_F(RegionTest, ReservingMeetsAFullDiskAsStatus) {
+  if (!kTestPoints) GTEST_SKIP() << "built without test points";
+  ASSERT_TRUE(Region::create_sparse(path_, 8192).ok());
+  Result<File> file = File::open(path_, File::Mode::kReadWrite);
+  ASSERT_TRUE(file.ok());
+  arm("file.allocate:errno=" + std::to_string(ENOSPC));
+  EXPECT_TRUE(says(file->reserve(0, 8192), Code::kDISK_FULL, path_));
+  arm("file.allocate:errno=" + std::to_string(EOPNOTSUPP));
+  EXPECT_TRUE(file->reserve(0, 8192).ok());
+}
+
 TEST_F(RegionTest, MappingsOfOneFileShareBytesAcrossProcesses) {
   Result<Region> region = Region::create(path_, 8192);
   ASSERT_TRUE(region.ok());
