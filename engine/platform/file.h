@@ -5,7 +5,8 @@
 // write here that could meet the limit runs with that signal blocked and taken back, so the caller sees kDISK_FULL.
 //
 // Thread contract: reads, writes and syncs of one File may run in any threads at once; open, move and close may not.
-// Fault points: file.open, file.read, file.write, file.sync, file.truncate, file.allocate (fill_zero, reserve), file.sync_directory.
+// Fault points: file.open, file.read, file.write, file.sync, file.truncate, file.allocate (fill_zero, reserve),
+// file.sync_directory.
 #pragma once
 
 #include <cstddef>

@@ -8,12 +8,13 @@
 //   wait      until the record is on the device                                        no latch
 //
 // An attempt that finds its preparation outdated (a rotation, a full ring, a changed catalog) leaves the latch and
-// starts over at `prepare`. Row locks will be taken between plan and prepare, for the rows of the write set in
-// canonical order; until they exist the latch alone keeps two writers of a row apart, and validation decides between
-// them.
+// starts over at `prepare`. So does one that finds a row of its write set locked by somebody else, after it has locked
+// all of them in canonical order. Rows that nobody has locked are not locked for the moment in the latch: who locks
+// them then waits for that moment to end (Database::pass_commits; docs/locking.md, "Writes without a lock").
 #include <cassert>
 
 #include "platform/test_point.h"
+#include "txn/committers.h"
 #include "txn/record.h"
 #include "txn/transaction.h"
 
@@ -39,6 +40,13 @@ struct Transaction::CommitPlan {
   const std::vector<overlay::SegmentRef>* segments = nullptr;
   std::vector<overlay::SegmentRef> own_segments;
   bool direct = false;
+
+  bool locked = false;  // all rows of the write set
+
+  std::vector<PlannedAdd> adds;         // to counters
+  const PlannedAdd* refused = nullptr;  // the one that cannot be carried out
+  std::uint64_t now_ms = 0;             // decides, for one attempt, which counters have expired
+  CommitterLabel label{};
 };
 
 Status Transaction::commit(bool wait) {
@@ -48,9 +56,12 @@ Status Transaction::commit(bool wait) {
     end(State::kCommitted);
     return options_.read_durable && wait ? wait_until_durable(seen) : Status();
   }
+  // From here on its limits cannot take its locks away any more.
+  if (limited_ && owner_ != nullptr && owner_->active() && !owner_->start_commit()) return finish_with(expiry());
   if (Status status = commit_writes(); !status.ok()) {
     // Nothing is visible yet; a wait for room that ended is one thing to the caller, whatever was full.
     if (status.code() == Code::kTIMEOUT) status = Status(Code::kOVERLOADED, status.message());
+    if (status.code() == Code::kCONFLICT) note_conflict();
     return finish_with(std::move(status));
   }
   end(State::kCommitted);  // visible; what it pinned is not needed while the disk works
@@ -63,6 +74,7 @@ Status Transaction::commit_writes() {
   for (;;) {
     if (cancelled()) return Code::kCANCELLED;
     if (Status status = prepare_attempt(plan); !status.ok()) return status;
+    reach("commit.prepared");
     Result<Outcome> outcome = attempt_commit(plan);
     if (!outcome.ok()) return std::move(outcome).status();
     Status status;
@@ -71,6 +83,12 @@ Status Transaction::commit_writes() {
         return {};
       case Outcome::kOutdated:
         break;
+      case Outcome::kLocked:
+        status = lock_writes();
+        plan.locked = true;
+        break;
+      case Outcome::kRefused:
+        return refuse_add(*plan.refused);
       case Outcome::kOverlayFull:
         // What this transaction pins may be just what has to be freed: keep moving its snapshot up while waiting.
         status = database_->wait_for_room(plan.space, plan.deadline, [this] {
@@ -110,8 +128,15 @@ Status Transaction::plan_commit(CommitPlan& plan) {
     plan.changes.push_back({row.table, row.key, write.hash, write.kind, write.flags, write.expires_ms, write.value});
     plan.space += overlay::Overlay::space_of(row.key.size(), write.value.size());
     plan.system |= row.table == kSystemTable;
+    if (write.add != nullptr) plan.adds.push_back({write.add, &plan.changes.back(), {}, {}, {}});
   }
-  plan.body = encode_record(plan.changes, wall_ms());
+  std::vector<RecordPlace> places;
+  plan.body = encode_record(plan.changes, wall_ms(), plan.adds.empty() ? nullptr : &places);
+  for (PlannedAdd& add : plan.adds) {
+    add.place = places[static_cast<std::size_t>(add.change - plan.changes.data())];
+    add.change->value = Bytes(add.place.value, add.change->value.size());
+  }
+  plan.label = committer_label(options_.label);
   plan.direct = plan.body.size() > log::kDirectSizeMin;
   return {};
 }
@@ -122,7 +147,7 @@ Status Transaction::prepare_attempt(CommitPlan& plan) {
   plan.view_version = shared.view_version.load(std::memory_order_acquire);
   if (plan.view_version == view_->version() && older_views_.empty()) {
     plan.segments = &view_->segments();
-  } else if (!reads_.empty() || options_.isolation == Isolation::kSnapshot) {
+  } else if (!reads_.empty() || !plan.adds.empty() || options_.isolation == Isolation::kSnapshot) {
     // Segments came or went since the snapshot. All with commits after it are still there: the view pins them.
     Result<std::vector<overlay::SegmentRef>> segments = database_->overlay().segments_after(first_snapshot_);
     if (!segments.ok()) return std::move(segments).status();
@@ -137,7 +162,30 @@ Status Transaction::prepare_attempt(CommitPlan& plan) {
       return status;
     }
   }
+  plan.now_ms = wall_ms();
+  if (!plan.adds.empty()) {
+    if (Status status = prepare_adds(plan); !status.ok()) return status;
+  }
   return database_->overlay().touch_ahead(plan.space);
+}
+
+// What the latch has no time for: the rows that only the base has. The look-up is done here as well, so that the one
+// inside finds everything in the cache, and adds that cannot be carried out never take the latch.
+Status Transaction::prepare_adds(CommitPlan& plan) {
+  for (PlannedAdd& add : plan.adds) {
+    const overlay::Change& row = *add.change;
+    Status status = read_counter(*view_, snapshot_, row.table, row.key, row.hash, plan.now_ms, &add.at_snapshot);
+    if (!status.ok()) return status;
+  }
+  const Csn published = database_->shared().txn().published_csn.load(std::memory_order_acquire);
+  const PlannedAdd* refused = look_up_adds(plan.adds, *plan.segments, snapshot_, published, plan.now_ms);
+  if (refused == nullptr) return {};
+  // A conflict goes first: it may be the reason, and can be mended by a new attempt.
+  if (Status status = validate(*plan.segments); !status.ok()) {
+    database_->count_conflict();
+    return status;
+  }
+  return refuse_add(*refused);
 }
 
 // Moves the snapshot to the newest commit, which is allowed when nothing that was read has changed since: the
@@ -145,23 +193,52 @@ Status Transaction::prepare_attempt(CommitPlan& plan) {
 Status Transaction::forward_snapshot() {
   Csn newest = 0;
   Result<View*> view = database_->views().acquire(&newest);
-  if (!view.ok()) return std::move(view).status();
+  return view.ok() ? move_snapshot(view.value(), newest, false) : std::move(view).status();
+}
+
+Status Transaction::move_snapshot(View* view, Csn newest, bool keep_bytes) {
   Status status;
   if (!reads_.empty() || options_.isolation == Isolation::kSnapshot) {
     Result<std::vector<overlay::SegmentRef>> segments = database_->overlay().segments_after(first_snapshot_);
     status = segments.ok() ? validate(segments.value()) : std::move(segments).status();
   }
   if (!status.ok()) {
-    database_->views().release(view.value());
+    database_->views().release(view);
     return status;
   }
-  reads_.move_to(newest);
-  database_->views().release(view_);
-  for (View* older : older_views_) database_->views().release(older);
-  older_views_.clear();
-  view_ = view.value();
+  if (!reads_.empty()) reads_.move_to(newest);
+  if (view == view_) {
+    database_->views().release(view);  // had twice
+  } else if (keep_bytes) {
+    older_views_.push_back(view_);
+  } else {
+    database_->views().release(view_);
+  }
+  if (!keep_bytes) {
+    for (View* older : older_views_) database_->views().release(older);
+    older_views_.clear();
+  }
+  view_ = view;
   snapshot_ = first_snapshot_ = newest;
+  now_ms_ = 0;
   return {};
+}
+
+// Under the commit latch: whether nobody else holds a row that this transaction is about to write. Who locks one from
+// now on waits until the latch is left.
+bool Transaction::writes_are_free() const noexcept {
+  // Pairs with the fence in Database::pass_commits(): either the lock is seen here, or the latch is seen taken there.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const lock::LockTable& locks = database_->locks();
+  const lock::Owner* owner = owner_ != nullptr && owner_->active() ? owner_.get() : nullptr;
+  for (const auto& [row, write] : writes_.rows()) {
+    if (!write.live) continue;
+    const lock::Row wanted{row.table, row.key, write.hash};
+    const lock::Mode mode = write_mode(write);
+    if (owner != nullptr && owner->holds_any() && lock::covers(owner->held(wanted), mode)) continue;
+    if (locks.probe(owner, wanted, mode) != lock::LockTable::Probe::kFree) return false;
+  }
+  return true;
 }
 
 // A table that was dropped or loaded anew since the snapshot has other rows behind its name now.
@@ -181,7 +258,11 @@ Status Transaction::check_tables(CommitPlan& plan) {
     } else if (status.ok() && data_id != touched.data_id && (touched.written || tracks_reads())) {
       status = Status(Code::kCONFLICT, "a table that was used has been loaded anew");
     }
-    if (!status.ok()) break;
+    if (!status.ok()) {
+      obstacle_ = {};
+      obstacle_.table = touched.data_id;
+      break;
+    }
   }
   database_->views().release(view.value());
   return status;
@@ -201,6 +282,12 @@ Result<Transaction::Outcome> Transaction::commit_in_latch(CommitPlan& plan) {
       return status;
     }
   }
+  if (!plan.adds.empty()) {
+    plan.refused = look_up_adds(plan.adds, *plan.segments, snapshot_, published, plan.now_ms);
+    if (plan.refused != nullptr) return Outcome::kRefused;
+    carry_out_adds(plan.adds);
+  }
+  if (!plan.locked && !writes_are_free()) return Outcome::kLocked;
   reach("commit.validated");
   if (!overlay.has_room(plan.space)) {
     if (!overlay.can_rotate(plan.space)) return Outcome::kOverlayFull;
@@ -233,6 +320,7 @@ Status Transaction::publish(CommitPlan& plan) {
   }
   reach("commit.inserted");
   if (plan.system) shared.system_csn.store(csn, std::memory_order_release);
+  note_committer(database_->shared().committer(csn), csn, database_->me(), plan.now_ms, plan.label);
   shared.commits.store(shared.commits.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   // Release: whoever reads this csn (acquire) finds the versions whole.
   shared.published_csn.store(csn, std::memory_order_release);

@@ -17,6 +17,23 @@ namespace hf::txn {
 
 bool Database::forked() const noexcept { return fork_generation() != fork_generation_; }
 
+Status Database::pass_commits() {
+  // Pairs with the fence of a commit that looks at the lock table: see docs/locking.md, "Writes without a lock".
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const TxnShared& shared = shared_.txn();
+  if (commit_latch_->holder() == 0) return {};
+  const Csn published = shared.published_csn.load(std::memory_order_acquire);
+  constexpr int kSpins = 200;
+  for (int i = 0; i < kSpins; ++i) {
+    // A commit that published was over with its looking; one that left without did nothing.
+    if (commit_latch_->holder() == 0 || shared.published_csn.load(std::memory_order_acquire) != published) return {};
+  }
+  // Its thread does not run, or is dead: wait as everybody does who needs the latch.
+  Status status = enter_commit(Deadline::after_ms(options_.overload_timeout_ms));
+  if (status.ok()) leave_commit();
+  return status;
+}
+
 Status Database::enter_commit(Deadline deadline) {
   const platform::Acquired acquired = commit_latch_->acquire(deadline);
   if (acquired == platform::Acquired::kNo) return Status(Code::kOVERLOADED, "the commit latch was not free in time");
@@ -128,6 +145,7 @@ Result<DatabaseStats> Database::stats() {
   stats.oldest_pin = oldest.base == kCsnMax ? 0 : oldest.base;
   stats.oldest_pin_age_ms = oldest.age_ms;
   stats.oldest_pin_pid = oldest.pid;
+  stats.locks = locks_->stats();
   stats.log = log_->stats();
   stats.overlay = overlay_->stats();
   stats.store = base.value();

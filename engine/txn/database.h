@@ -25,6 +25,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "lock/lock.h"
 #include "log/log.h"
 #include "overlay/overlay.h"
 #include "platform/latch.h"
@@ -59,6 +60,11 @@ struct DatabaseOptions {
   std::uint64_t sweep_interval_ms = 1'000;
   std::uint64_t txn_deadline_ms = 0;  // 0 = none
   std::uint64_t txn_idle_ms = 0;
+  std::uint64_t lock_timeout_ms = 5'000;
+  std::uint32_t locks_max = 65'536;  // units; rows with keys of more than 80 bytes take several
+  bool deadlock_search = true;
+  bool lock_ordered = false;
+  bool heat = true;
   Isolation isolation = Isolation::kSerializable;
   Durability durability = Durability::kDurable;
   std::uint32_t tables_max = 1000;
@@ -83,6 +89,7 @@ struct DatabaseStats {
   log::LogStats log;
   overlay::OverlayStats overlay;
   store::StoreStats store;
+  lock::LockStats locks;
 };
 
 // The pinned party that keeps the overlay from being freed, for reports.
@@ -111,12 +118,16 @@ class Database : public std::enable_shared_from_this<Database> {
   log::Log& log() const noexcept { return *log_; }
   overlay::Overlay& overlay() const noexcept { return *overlay_; }
   store::Store& store() const noexcept { return *store_; }
+  lock::LockTable& locks() const noexcept { return *locks_; }
   Views& views() const noexcept { return *views_; }
   std::uint64_t txn_bytes_max() const noexcept { return shared_.header().txn_bytes_max; }
 
   // Takes the commit latch, and finishes what a killed owner left. kFAILED when the log has failed.
   Status enter_commit(Deadline deadline);
   void leave_commit() noexcept { commit_latch_->release(); }
+  // After a lock was taken: commits that looked at the lock table before are over when this returns. Two loads, but for
+  // the microsecond that somebody is in the commit latch. Codes as enter_commit().
+  Status pass_commits();
 
   // Waits until the overlay may have room for `bytes`: wakes the maintainer or does its work. Calls `between` before
   // each short sleep and gives up when it fails. kOVERLOADED at the deadline, naming the oldest pin.
@@ -127,6 +138,7 @@ class Database : public std::enable_shared_from_this<Database> {
   void transaction_ended() noexcept;
   // Names this life of this process in a row, and tells whether such a life still runs.
   std::string process_mark() const;
+  platform::OwnerId me() const noexcept { return liveness_.me(); }
   bool mark_alive(Bytes mark) const noexcept;
   void count_conflict() noexcept { shared_.txn().conflicts.fetch_add(1, std::memory_order_relaxed); }
 
@@ -187,6 +199,7 @@ class Database : public std::enable_shared_from_this<Database> {
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<overlay::Overlay> overlay_;
   std::unique_ptr<log::Log> log_;
+  std::unique_ptr<lock::LockTable> locks_;
   std::unique_ptr<Views> views_;
 
   // Upkeep state of this process; touched with the role held only, whose latch orders the accesses.

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "lock/heat.h"
 #include "platform/test_point.h"
 #include "txn/database.h"
 
@@ -96,6 +97,8 @@ Status Database::pass(bool merge_all) {
   if (Status s = merge_sealed(); !s.ok()) return s;
   if (Status s = sweep_if_due(); !s.ok()) return s;
   if (Status s = free_segments(); !s.ok()) return s;
+  locks_->reap();
+  lock::cool(locks_->region(), now);
   if (now - readers_checked_at_ns_ >= kReaderCheckNs) {
     readers_checked_at_ns_ = now;
     if (Status s = store_->check_readers(); !s.ok()) return s;

@@ -67,6 +67,7 @@ std::uint64_t random_id() {
 }
 
 std::string region_path(const std::string& memory_path) { return memory_path + "/control"; }
+std::string locks_path(const std::string& memory_path) { return memory_path + "/locks"; }
 
 }  // namespace
 
@@ -195,6 +196,7 @@ class Opening {
   static Status remove_memory(const std::string& memory_path) {
     if (!platform::file_exists(memory_path)) return {};
     if (Status status = overlay::Overlay::remove_files(memory_path); !status.ok()) return status;
+    if (Status status = platform::remove_file(locks_path(memory_path)); !status.ok()) return status;
     return platform::remove_file(region_path(memory_path));
   }
 
@@ -217,10 +219,17 @@ class Opening {
     header.txn_bytes_max = std::min(options_.txn_bytes_max, options_.overlay_bytes_max / 4);
     if (Status status = db_.liveness_.take_slot(db_.shared_.slots(), options_.label); !status.ok()) return status;
     make_latches();
+    Result<std::unique_ptr<lock::LockTable>> locks =
+        lock::LockTable::create(locks_path(db_.memory_path_), db_.liveness_, options_.locks_max);
+    if (!locks.ok()) return std::move(locks).status();
+    db_.locks_ = std::move(locks).value();
+    db_.locks_->set_slots(db_.shared_.slots());
     return {};
   }
 
   void make_latches() {
+    // Written under the commit latch, where a page fault would hold everybody up.
+    db_.region_.populate(kCommittersOffset, kCommittersMax * sizeof(CommitterRow));
     TxnShared& shared = db_.shared_.txn();
     db_.commit_latch_ = std::make_unique<platform::RobustLatch>(shared.commit_latch, db_.liveness_);
     db_.role_latch_ = std::make_unique<platform::RobustLatch>(shared.maintainer_latch, db_.liveness_);
@@ -308,6 +317,7 @@ class Opening {
 
   // A first open that failed leaves no shared memory behind that a later one could take for a session's.
   void forget() {
+    db_.locks_.reset();
     db_.views_.reset();
     db_.log_.reset();
     db_.overlay_.reset();
@@ -342,6 +352,10 @@ class Opening {
     }
     if (Status status = db_.liveness_.take_slot(db_.shared_.slots(), options_.label); !status.ok()) return status;
     make_latches();
+    Result<std::unique_ptr<lock::LockTable>> locks =
+        lock::LockTable::attach(locks_path(db_.memory_path_), db_.liveness_, db_.shared_.slots());
+    if (!locks.ok()) return std::move(locks).status();
+    db_.locks_ = std::move(locks).value();
     if (Status status = open_store(); !status.ok()) return status;
     Result<std::unique_ptr<overlay::Overlay>> overlay =
         overlay::Overlay::attach(db_.shared_.overlay(), overlay_options(header.overlay_bytes_max));
@@ -393,6 +407,7 @@ Result<std::shared_ptr<Database>> Database::open(const std::string& path, const 
 Database::~Database() {
   if (!failed_open_) stop_threads();
   if (!failed_open_) leave();
+  locks_.reset();
   views_.reset();
   log_.reset();
   overlay_.reset();
@@ -425,6 +440,7 @@ void Database::leave() noexcept {
   reach("close.clean");
   if (!remove_session(path_).ok()) return;
   if (!overlay::Overlay::remove_files(memory_path_).ok()) return;
+  (void)platform::remove_file(locks_path(memory_path_)).ok();
   (void)platform::remove_file(region_path(memory_path_)).ok();
 }
 

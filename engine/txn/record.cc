@@ -10,9 +10,31 @@ namespace {
 // The builder keeps its buffer between commits of a thread, up to this size.
 constexpr std::size_t kBuilderKeepSize = 1u << 20;
 
+schema::Op op_of(const overlay::Change& change) noexcept {
+  return schema::Op(change.expires_ms, change.table, static_cast<std::uint32_t>(change.value.size()),
+                    static_cast<std::uint16_t>(change.key.size()), static_cast<schema::OpKind>(change.kind),
+                    change.flags);
+}
+
+// The buffer moves while it grows, so this is asked of the finished record.
+void find_places(char* body, const std::vector<overlay::Change>& changes, std::vector<RecordPlace>* places) {
+  schema::Record* record = flatbuffers::GetMutableRoot<schema::Record>(body);
+  // The generated accessors are for reading; the buffer is ours.
+  auto* next = reinterpret_cast<char*>(const_cast<std::uint8_t*>(record->bytes()->data()));
+  places->clear();
+  places->reserve(changes.size());
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    next += changes[i].key.size();
+    const schema::Op* op = record->ops()->Get(static_cast<flatbuffers::uoffset_t>(i));
+    places->push_back({next, const_cast<schema::Op*>(op)});
+    next += changes[i].value.size();
+  }
+}
+
 }  // namespace
 
-Bytes encode_record(const std::vector<overlay::Change>& changes, std::uint64_t committed_at_ms) {
+Bytes encode_record(const std::vector<overlay::Change>& changes, std::uint64_t committed_at_ms,
+                    std::vector<RecordPlace>* places) {
   thread_local flatbuffers::FlatBufferBuilder builder(4096);
   if (builder.GetSize() > kBuilderKeepSize) {
     builder = flatbuffers::FlatBufferBuilder(4096);
@@ -31,13 +53,16 @@ Bytes encode_record(const std::vector<overlay::Change>& changes, std::uint64_t c
   }
   schema::Op* op = nullptr;
   const auto ops = builder.CreateUninitializedVectorOfStructs<schema::Op>(changes.size(), &op);
-  for (const overlay::Change& change : changes) {
-    *op++ = schema::Op(change.expires_ms, change.table, static_cast<std::uint32_t>(change.value.size()),
-                       static_cast<std::uint16_t>(change.key.size()), static_cast<schema::OpKind>(change.kind),
-                       change.flags);
-  }
+  for (const overlay::Change& change : changes) *op++ = op_of(change);
   builder.Finish(schema::CreateRecord(builder, committed_at_ms, ops, bytes));
-  return {reinterpret_cast<const char*>(builder.GetBufferPointer()), builder.GetSize()};
+  char* body = reinterpret_cast<char*>(builder.GetBufferPointer());
+  if (places != nullptr) find_places(body, changes, places);
+  return {body, builder.GetSize()};
+}
+
+void recode_expiry(const RecordPlace& place, const overlay::Change& change) noexcept {
+  const schema::Op op = op_of(change);
+  std::memcpy(place.op, &op, sizeof op);
 }
 
 Status decode_record(Bytes body, const std::function<void(const overlay::Change&)>& visit) {

@@ -7,18 +7,6 @@
 #include <algorithm>
 
 namespace hf::txn {
-namespace {
-
-// Smallest key greater than every key that begins with `prefix`; false when there is none.
-bool end_of_prefix(Bytes prefix, std::string* end) {
-  end->assign(prefix);
-  while (!end->empty() && static_cast<unsigned char>(end->back()) == 0xff) end->pop_back();
-  if (end->empty()) return false;
-  end->back() = static_cast<char>(static_cast<unsigned char>(end->back()) + 1);
-  return true;
-}
-
-}  // namespace
 
 RowCursor::~RowCursor() = default;
 
@@ -29,52 +17,24 @@ Status RowCursor::open(Table& table, const Range& range) {
     return Status(Code::kTOO_LARGE, "a bound is longer than the largest key");
   }
   if (Status status = txn.resolve(table, &table_); !status.ok()) return status;
+  if (range.locks) {
+    if (txn.options_.read_only) return Code::kREAD_ONLY;
+    if (range.lock.mode != lock::Mode::kShared && range.lock.mode != lock::Mode::kExclusive) {
+      return Status(Code::kINVALID_ARGUMENT, "a cursor locks rows shared or exclusive");
+    }
+  }
   view_ = txn.view_;
   snapshot_ = txn.snapshot_;
   txn_life_ = txn.life_;
-  tracked_ = txn.tracks_reads();
+  locks_ = range.locks;
+  skip_locked_ = range.locks && range.skip_locked;
+  lock_ = range.lock;
+  if (skip_locked_) lock_.wait = false;
+  tracked_ = txn.tracks_reads() && !skip_locked_;
   reverse_ = range.reverse;
   skip_ = range.skip;
   left_ = range.limit == 0 ? UINT64_MAX : range.limit;
   set_bounds(range);
-  return {};
-}
-
-void RowCursor::set_bounds(const Range& range) {
-  low_.assign(range.low);
-  low_exclusive_ = range.low_exclusive && !range.low.empty();
-  high_.assign(range.high);
-  has_high_ = !range.high.empty();
-  high_inclusive_ = range.high_inclusive;
-  if (!range.prefix.empty()) {
-    if (Bytes(low_) < range.prefix) {
-      low_.assign(range.prefix);
-      low_exclusive_ = false;
-    }
-    std::string end;
-    if (end_of_prefix(range.prefix, &end) && (!has_high_ || end <= high_)) {
-      high_ = end;
-      has_high_ = true;
-      high_inclusive_ = false;
-    }
-  }
-  bounded_ = reverse_ ? !low_.empty() : has_high_;
-  empty_ = has_high_ && (high_ < low_ || (high_ == low_ && (low_exclusive_ || !high_inclusive_)));
-}
-
-Status RowCursor::seek(Bytes key) {
-  if (Status status = txn_->enter(); !status.ok()) return status;
-  if (txn_life_ != txn_->life_) return Status(Code::kMISUSE, "the cursor belongs to a transaction that has ended");
-  if (key.size() > kKeySizeMax) return Status(Code::kTOO_LARGE, "the key is longer than the largest key");
-  has_start_ = !key.empty();
-  start_.assign(key);
-  if (has_start_ && !reverse_ && key <= Bytes(low_)) has_start_ = false;
-  if (has_start_ && reverse_ && has_high_ && key >= Bytes(high_)) has_start_ = false;
-  positioned_ = false;
-  ended_ = false;
-  has_last_ = false;
-  walking_ = false;
-  range_ = nullptr;
   return {};
 }
 
@@ -88,7 +48,7 @@ Status RowCursor::next(Bytes* key, RowView* row) {
 // happened and next_slow() takes over.
 bool RowCursor::next_of_base(Bytes* key, RowView* row) noexcept {
   if (!walking_ || left_ == 0 || !txn_->may_go_on() || txn_life_ != txn_->life_ ||
-      own_changes_ != txn_->writes_.changes()) [[unlikely]] {
+      own_changes_ != txn_->writes_.changes() || (range_ != nullptr && range_->seen_at != snapshot_)) [[unlikely]] {
     return false;
   }
   if (base_taken_) [[likely]] {
@@ -115,6 +75,10 @@ bool RowCursor::next_of_base(Bytes* key, RowView* row) noexcept {
 Status RowCursor::next_slow(Bytes* key, RowView* row) {
   if (txn_life_ != txn_->life_) return Status(Code::kMISUSE, "the cursor belongs to a transaction that has ended");
   if (ended_ || left_ == 0) return Code::kEND;
+  if (locks_) return next_locked(key, row);
+  if (range_ != nullptr && range_->seen_at != snapshot_) {
+    if (Status status = follow(); !status.ok()) return status;
+  }
   if (base_ended_) {  // at the table's end, or by a failure?
     base_ended_ = false;
     if (Result<bool> outcome = base_->outcome(); !outcome.ok()) return std::move(outcome).status();
@@ -153,118 +117,6 @@ bool RowCursor::base_is_nearest() noexcept {
   return nearer(base_key, sources_[static_cast<std::size_t>(best_)].key);
 }
 
-// --- positioning
-// ------------------------------------------------------------------------------------------------------
-
-Status RowCursor::position() {
-  positioned_ = true;
-  if (tracked_) start_range();
-  base_live_ = false;
-  base_taken_ = false;
-  own_live_ = false;
-  sources_.clear();
-  best_ = -1;
-  if (empty_) return {};
-  if (Status status = position_base(); !status.ok()) return status;
-  if (view_ != nullptr) position_sources();
-  position_own();
-  return {};
-}
-
-Status RowCursor::position_base() {
-  if (!base_.has_value()) {
-    const store::Snapshot& snapshot = view_ != nullptr ? view_->base() : *txn_->own_base_;
-    Result<store::Cursor> cursor = store::Cursor::open(snapshot, table_);
-    if (!cursor.ok()) return std::move(cursor).status();
-    base_.emplace(std::move(cursor).value());
-  }
-  Result<bool> there = false;
-  if (!reverse_) {
-    const std::string& start = has_start_ ? start_ : low_;
-    there = start.empty() ? base_->first() : base_->seek_at_or_after(start);
-    if (there.ok() && there.value() && !has_start_ && low_exclusive_ && base_->key() == Bytes(low_))
-      there = base_->next();
-  } else if (has_start_ || (has_high_ && high_inclusive_)) {
-    // The last key <= k is the last key < k followed by a zero byte, which may be longer than any key can be.
-    const std::string& start = has_start_ ? start_ : high_;
-    there = base_->seek_at_or_after(start);
-    if (there.ok() && !there.value()) {
-      there = base_->last();
-    } else if (there.ok() && base_->key() != Bytes(start)) {
-      there = base_->prev();
-    }
-  } else {
-    there = has_high_ ? base_->seek_before(high_) : base_->last();
-  }
-  if (!there.ok()) return std::move(there).status();
-  check_base();
-  return {};
-}
-
-void RowCursor::position_sources() {
-  for (const overlay::SegmentRef& segment : view_->segments()) {
-    if (!segment->has_table(table_) || segment->first_csn() > snapshot_) continue;
-    Source source{segment.get(), overlay::Iterator(*segment), {}, false};
-    if (!reverse_) {
-      const std::string& start = has_start_ ? start_ : low_;
-      source.iterator.seek_at_or_after(table_, start);
-      check_source(source);
-      if (source.live && !has_start_ && low_exclusive_ && source.key == Bytes(low_)) {
-        source.iterator.next();
-        check_source(source);
-      }
-    } else {
-      if (has_start_) {
-        source.iterator.seek_at_or_before(table_, start_);
-      } else if (!has_high_) {
-        source.iterator.seek_before(table_ + 1, {});
-      } else if (high_inclusive_) {
-        source.iterator.seek_at_or_before(table_, high_);
-      } else {
-        source.iterator.seek_before(table_, high_);
-      }
-      check_source(source);
-    }
-    if (source.live) sources_.push_back(source);
-  }
-  pick_best();
-}
-
-// Puts own_ on the first write past the last row given, or past the start.
-void RowCursor::position_own() {
-  const WriteSet& writes = txn_->writes_;
-  own_changes_ = writes.changes();
-  own_live_ = false;
-  if (writes.empty()) return;
-  const WriteSet::Map& rows = writes.rows();
-  if (!reverse_) {
-    if (has_last_) {
-      own_ = rows.upper_bound({table_, last_key_});
-    } else if (has_start_ || !low_exclusive_) {
-      own_ = rows.lower_bound({table_, has_start_ ? Bytes(start_) : Bytes(low_)});
-    } else {
-      own_ = rows.upper_bound({table_, low_});
-    }
-    while (own_ != rows.end() && !own_->second.live) ++own_;
-    own_live_ = own_ != rows.end() && own_->first.table == table_ && inside(own_->first.key);
-    return;
-  }
-  if (has_last_) {
-    own_ = rows.lower_bound({table_, last_key_});
-  } else if (has_start_) {
-    own_ = rows.upper_bound({table_, start_});
-  } else if (!has_high_) {
-    own_ = rows.lower_bound({table_ + 1, {}});
-  } else {
-    own_ = high_inclusive_ ? rows.upper_bound({table_, high_}) : rows.lower_bound({table_, high_});
-  }
-  do {
-    if (own_ == rows.begin()) return;
-    --own_;
-  } while (!own_->second.live);
-  own_live_ = own_->first.table == table_ && inside(own_->first.key);
-}
-
 bool RowCursor::inside(Bytes key) const noexcept {
   if (key.empty()) return false;  // the marker of a dropped table
   if (!reverse_) {
@@ -297,10 +149,11 @@ void RowCursor::pick_best() noexcept {
     if (best_ < 0 || nearer(sources_[i].key, sources_[static_cast<std::size_t>(best_)].key))
       best_ = static_cast<int>(i);
   }
+  if (best_ < 0) return;
+  const Bytes key = sources_[static_cast<std::size_t>(best_)].key;
+  best_long_ = key.size() >= 8;
+  if (best_long_) best_prefix_ = load_be64(key.data());
 }
-
-// --- walking
-// ----------------------------------------------------------------------------------------------------------
 
 Status RowCursor::step_base() {
   base_taken_ = false;
@@ -353,10 +206,12 @@ Status RowCursor::advance_merged(Bytes* key, RowView* row, bool* found) {
   has_last_ = true;
 
   bool decided = false;
+  const CounterAdd* add = nullptr;  // decides nothing: it needs the row below
   if (own_live_ && own_->first.key == nearest) {
     const RowWrite& write = own_->second;
-    decided = true;
-    *found = write.kind == overlay::VersionKind::kPut;
+    add = write.add;
+    decided = add == nullptr;
+    *found = decided && write.kind == overlay::VersionKind::kPut;
     if (*found) *row = {write.value, 0, write.expires_ms, write.flags};
     position_own();  // past last_key_
   }
@@ -374,7 +229,7 @@ Status RowCursor::advance_merged(Bytes* key, RowView* row, bool* found) {
       *row = {stored.value, stored.version, stored.expires_ms, stored.flags};
     }
   }
-  return {};
+  return add == nullptr ? Status() : txn_->read_through_add(*add, row, found);
 }
 
 // Steps every segment past `key`; the newest one with a visible version decides, unless *decided already.
@@ -395,23 +250,6 @@ bool RowCursor::take_overlay(Bytes key, RowView* row, bool* decided) {
   }
   if (stepped) pick_best();
   return found;
-}
-
-// --- what to validate
-// -------------------------------------------------------------------------------------------------
-
-void RowCursor::start_range() {
-  RangeRead range{};
-  range.table = table_;
-  range.seen_at = snapshot_;
-  if (!reverse_) {
-    range.low = txn_->arena_.copy(has_start_ ? start_ : low_);
-  } else if (has_start_ || has_high_) {
-    range.high = txn_->arena_.copy(has_start_ ? start_ : high_);
-    range.has_high = true;
-    range.high_inclusive = has_start_ || high_inclusive_;
-  }
-  range_ = txn_->reads_.add_range(range);
 }
 
 void RowCursor::note_progress(Bytes key) noexcept {

@@ -2,6 +2,12 @@
 // RowCursor: the rows of a range of one table as a transaction sees them, in either direction: its own writes over the
 // overlay's segments, newest first, over the base. One thread at a time, together with its transaction, which
 // outlives it.
+//
+//   row_cursor_position.cc   bounds, seek, where a walk begins and goes on      row_cursor.cc   stepping
+//   row_cursor_locked.cc     the walk that locks as it goes
+//
+// A walk without locks sees the snapshot of its open; where the transaction's reads count, it goes along when a locked
+// read moves the transaction's snapshot, for nothing that was passed over has changed then.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +32,13 @@ struct Range {
   bool reverse = false;
   std::uint64_t skip = 0;
   std::uint64_t limit = 0;  // 0 = all
+
+  // Locks each row that is given, as the rule says, in mode shared or exclusive, and gives its newest commit.
+  LockRule lock;
+  bool locks = false;
+  // Passes over rows that cannot be locked at once; they count for neither skip nor limit. What such a walk says about
+  // rows it did not give is no dependency of the transaction: neither gaps nor rows left out are looked at by commit.
+  bool skip_locked = false;
 };
 
 class RowCursor {
@@ -36,7 +49,9 @@ class RowCursor {
 
   // Before anything else; copies the bounds.
   Status open(Table& table, const Range& range);
-  // Moves to the next row in the cursor's direction: kEND after the last.
+  // Moves to the next row in the cursor's direction: kEND after the last. With Range::locks also what
+  // Transaction::get_locked() answers, and blocks as that does; after kLOCKED, kLOCK_TIMEOUT, kLOCK_ORDER and
+  // kLOCK_TABLE_FULL the cursor stands before the row that it was about, to try again.
   Status next(Bytes* key, RowView* row);
   // The commonest case of next(), for callers that count nanoseconds; false: nothing was done, call next().
   bool next_of_base(Bytes* key, RowView* row) noexcept;
@@ -53,14 +68,27 @@ class RowCursor {
   };
 
   void set_bounds(const Range& range);
-  Status position();  // puts everything on its first row at or after the start
+  Status position();  // begins the walk
+  Status follow();    // goes on where it was, in the transaction's snapshot of now
+  Status place();     // puts every source on its first row at or after the start
+  void take_snapshot() noexcept;
+  bool moved() const noexcept { return snapshot_ != txn_->snapshot_ || view_ != txn_->view_; }
   Status position_base();
   void position_sources();
   void position_own();
   void start_range();
 
   Status next_slow(Bytes* key, RowView* row);  // Requires: the transaction was entered
-  Status advance(Bytes* key, RowView* row);    // kEND
+  Status next_locked(Bytes* key, RowView* row);
+  Status find_candidate(Bytes* key, RowView* row);
+  Status settle_candidate(Bytes* key, RowView* row, bool* given);
+  Status see_gap(const Bytes* candidate);
+  bool gap_changed(const std::vector<overlay::SegmentRef>& segments, const Bytes* candidate) const;
+  void pass(Bytes key) noexcept;  // the walk goes on behind it
+  void give(Bytes key, std::uint64_t hash);
+  template <typename Note>
+  void note_locked(Note&& note);
+  Status advance(Bytes* key, RowView* row);  // kEND
   Status advance_merged(Bytes* key, RowView* row, bool* found);
   bool take_overlay(Bytes key, RowView* row, bool* decided);
   Status step_base();
@@ -90,6 +118,7 @@ class RowCursor {
 
   std::string start_;  // where the walk begins when a seek said so
   bool has_start_ = false;
+  bool start_exclusive_ = false;  // the walk went past it already
   bool positioned_ = false;
   bool walking_ = false;  // at least one row was given since the last positioning: next() may be short
   bool ended_ = false;
@@ -108,6 +137,14 @@ class RowCursor {
   Bytes last_key_;                 // last row passed over
   bool has_last_ = false;
   RangeRead* range_ = nullptr;  // what to validate of this walk, in the transaction's read set
+
+  LockRule lock_;
+  bool locks_ = false;
+  bool skip_locked_ = false;
+  bool stale_ = false;                 // the sources went on past a row that was not given
+  RangeRead* locked_range_ = nullptr;  // range_ of a walk that locks, between two rows
+  Bytes passed_;                       // the last row given or left out
+  bool has_passed_ = false;
 };
 
 }  // namespace hf::txn

@@ -9,6 +9,7 @@
 //   4096        ProcessSlot[256]      16 KiB   platform/liveness.h
 //   ...         PinRow[256]           256 KiB  pins of each process
 //   ...         TxnShared             latches, published csn, counters
+//   ...         CommitterRow[1024]    64 KiB   who made the last commits
 //   ...         OverlayShared, LogShared
 //   ...         the log's ring        4 MiB
 #pragma once
@@ -17,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lock/format.h"
 #include "log/format.h"
 #include "overlay/format.h"
 #include "platform/latch.h"
@@ -86,26 +88,47 @@ struct alignas(64) TxnShared {
   platform::FutexWord room_word;                // raised and woken when a segment became ready
 };
 
+// Who made a commit, so that a conflict can name the other party: a ring, the commit of csn c in row c % 1024. Written
+// under the commit latch just before the csn is published: csn = 0, the rest, csn (release). Read by anybody without a
+// latch: csn (acquire), the rest, csn again; a row with another csn before or after says nothing. A kill leaves csn
+// 0, or a whole row of a commit that its repairer publishes.
+struct alignas(64) CommitterRow {
+  std::atomic<std::uint64_t> csn;      // 0: being written, or unused
+  std::atomic<std::uint64_t> at_ms;    // wall clock, shortly before the commit
+  std::atomic<std::uint32_t> process;  // OwnerId
+  std::uint32_t pad0;                  // zero
+  // The transaction's label, as much as fits of it, padded with zeros. The first word 0: it has none, and the other
+  // words count for nothing.
+  std::atomic<std::uint64_t> label[5];
+};
+static_assert(sizeof(CommitterRow) == 64 && offsetof(CommitterRow, label) == 24);
+
+inline constexpr std::uint32_t kCommittersMax = 1024;  // a power of two
+
 // Byte offsets of the parts.
 inline constexpr std::size_t kSlotsOffset = sizeof(RegionHeader);
 inline constexpr std::size_t kPinsOffset = kSlotsOffset + platform::kProcessSlotsMax * sizeof(platform::ProcessSlot);
 inline constexpr std::size_t kTxnOffset = kPinsOffset + platform::kProcessSlotsMax * sizeof(PinRow);
-inline constexpr std::size_t kOverlayOffset = kTxnOffset + sizeof(TxnShared);
+inline constexpr std::size_t kCommittersOffset = kTxnOffset + sizeof(TxnShared);
+inline constexpr std::size_t kOverlayOffset = kCommittersOffset + kCommittersMax * sizeof(CommitterRow);
 inline constexpr std::size_t kLogOffset = kOverlayOffset + sizeof(overlay::OverlayShared);
 inline constexpr std::size_t kRingOffset = (kLogOffset + sizeof(log::LogShared) + 4095) / 4096 * 4096;
 inline constexpr std::size_t kRegionSize = kRingOffset + log::kRingSize;
 
-static_assert(kTxnOffset % 64 == 0 && kOverlayOffset % 64 == 0 && kLogOffset % 64 == 0);
+static_assert(kTxnOffset % 64 == 0 && kCommittersOffset % 64 == 0 && kOverlayOffset % 64 == 0 && kLogOffset % 64 == 0);
 
 // Folds the sizes and offsets of every shared structure: builds that differ refuse to share.
 constexpr std::uint32_t layout_fingerprint() {
   std::uint64_t h = 1;
   for (const std::uint64_t part :
-       {std::uint64_t{1} /* raise by hand when meaning changes without size */, std::uint64_t{kSlotsOffset},
-        std::uint64_t{kPinsOffset}, std::uint64_t{kTxnOffset}, std::uint64_t{kOverlayOffset}, std::uint64_t{kLogOffset},
-        std::uint64_t{kRingOffset}, std::uint64_t{kRegionSize}, std::uint64_t{offsetof(TxnShared, published_csn)},
+       {std::uint64_t{2} /* raise by hand when meaning changes without size */, std::uint64_t{kSlotsOffset},
+        std::uint64_t{kPinsOffset}, std::uint64_t{kTxnOffset}, std::uint64_t{kCommittersOffset},
+        std::uint64_t{kOverlayOffset}, std::uint64_t{kLogOffset}, std::uint64_t{kRingOffset},
+        std::uint64_t{kRegionSize}, std::uint64_t{offsetof(TxnShared, published_csn)},
         std::uint64_t{offsetof(TxnShared, view_version)}, std::uint64_t{offsetof(TxnShared, conflicts)},
-        std::uint64_t{sizeof(log::SegmentRow)}, std::uint64_t{sizeof(overlay::SegmentRow)}}) {
+        std::uint64_t{sizeof(log::SegmentRow)}, std::uint64_t{sizeof(overlay::SegmentRow)},
+        std::uint64_t{lock::kBuckets}, std::uint64_t{lock::kOwnersOffset}, std::uint64_t{lock::kUnitsOffset},
+        std::uint64_t{offsetof(lock::Unit, key)}, std::uint64_t{offsetof(lock::OwnerRow, label)}}) {
     h = (h ^ part) * 0x9E3779B97F4A7C15u;
     h ^= h >> 29;
   }
@@ -121,6 +144,9 @@ struct SharedRegion {
   }
   PinRow* pins() const noexcept { return reinterpret_cast<PinRow*>(base + kPinsOffset); }
   TxnShared& txn() const noexcept { return *reinterpret_cast<TxnShared*>(base + kTxnOffset); }
+  CommitterRow& committer(Csn csn) const noexcept {
+    return reinterpret_cast<CommitterRow*>(base + kCommittersOffset)[csn % kCommittersMax];
+  }
   overlay::OverlayShared& overlay() const noexcept {
     return *reinterpret_cast<overlay::OverlayShared*>(base + kOverlayOffset);
   }

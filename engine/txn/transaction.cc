@@ -4,6 +4,8 @@
 #include <mutex>
 
 #include "base/hash.h"
+#include "lock/heat.h"
+#include "txn/session.h"
 
 namespace hf::txn {
 namespace {
@@ -39,9 +41,18 @@ Transaction::Transaction(std::shared_ptr<Database> database) noexcept : database
 
 Transaction::~Transaction() { abort(); }
 
+Status Transaction::restart() {
+  const std::uint64_t age_ns = age_ns_;
+  Status status = begin(options_);
+  age_ns_ = age_ns;
+  return status;
+}
+
 Status Transaction::begin(const TxnOptions& options) {
   if (running()) return Status(Code::kMISUSE, "the transaction is running already");
   if (&options != &options_) options_ = options;
+  age_ns_ = 0;
+  read_any_ = false;
   if (options_.base_only) options_.read_only = true;
   cancelled_.store(false, std::memory_order_relaxed);
   commit_csn_ = 0;
@@ -54,6 +65,7 @@ Status Transaction::begin(const TxnOptions& options) {
     writes_.clear();
     arena_.clear();
   }
+  heat_ = options_.heat && !options_.read_only && options_.isolation == Isolation::kSerializable;
   limited_ = options_.deadline_ms != 0 || options_.idle_ms != 0;
   if (limited_) {
     deadline_ = options_.deadline_ms != 0 ? Deadline::after_ms(options_.deadline_ms) : Deadline::never();
@@ -71,11 +83,16 @@ Status Transaction::begin(const TxnOptions& options) {
   }
   first_snapshot_ = resolved_at_ = snapshot_;
   ++life_;
+  if (options_.session != nullptr) options_.session->enter();
   state_ = State::kRunning;
   return {};
 }
 
 void Transaction::end(State state) noexcept {
+  // First of all: others wait for them.
+  if (owner_ != nullptr && owner_->active()) owner_->end();
+  if (options_.session != nullptr) options_.session->leave();
+  if (state == State::kCommitted) age_ns_ = 0;
   if (view_ != nullptr) database_->views().release(view_);
   view_ = nullptr;
   for (View* view : older_views_) database_->views().release(view);
@@ -91,6 +108,7 @@ void Transaction::abort() noexcept {
 
 Status Transaction::finish_with(Status status) noexcept {
   if (running()) end(State::kAborted);
+  name_other();
   return status;
 }
 
@@ -99,15 +117,11 @@ Status Transaction::enter_slow() {
   if (cancelled()) return finish_with(Code::kCANCELLED);
   if (limited_) {
     const std::uint64_t now = monotonic_ns();
-    if (now >= deadline_.ns()) {
-      return finish_with(Status(
-          Code::kEXPIRED, "the transaction passed its deadline of " + std::to_string(options_.deadline_ms) + " ms"));
-    }
-    if (options_.idle_ms != 0 && now - last_call_ns_ > options_.idle_ms * 1'000'000u) {
-      return finish_with(
-          Status(Code::kEXPIRED, "the transaction was idle for more than " + std::to_string(options_.idle_ms) + " ms"));
-    }
+    const bool idle = options_.idle_ms != 0 && (now - last_call_ns_) / 1'000'000u > options_.idle_ms;
+    const bool locked = owner_ != nullptr && owner_->active();
+    if (now >= deadline_.ns() || idle || (locked && owner_->expired())) return finish_with(expiry());
     last_call_ns_ = now;
+    if (locked) announce_limits(true);
   }
   if (view_ != nullptr && database_->shared().txn().too_old_below.load(std::memory_order_relaxed) > view_->base_csn()) {
     return finish_with(Status(
@@ -115,6 +129,18 @@ Status Transaction::enter_slow() {
         "the overlay needs the memory that this transaction's snapshot, csn " + std::to_string(snapshot_) + ", keeps"));
   }
   return {};
+}
+
+Status Transaction::expiry() {
+  const bool deadline = monotonic_ns() >= deadline_.ns();
+  std::string text = deadline ? "the transaction passed its deadline of " + std::to_string(options_.deadline_ms) + " ms"
+                              : "the transaction was idle for more than " + std::to_string(options_.idle_ms) + " ms";
+  if (owner_ != nullptr && owner_->expired()) {
+    lock_report_ = {};
+    lock_report_.other.pid = owner_->expired_by_pid();
+    text += "; its locks were given to others by process " + std::to_string(owner_->expired_by_pid());
+  }
+  return Status(Code::kEXPIRED, std::move(text));
 }
 
 Status Transaction::begin_statement() {
@@ -225,8 +251,11 @@ Status Transaction::read_base(const store::Snapshot& base, TableId table, Bytes 
 }
 
 Status Transaction::read(TableId table, Bytes key, Track track, Code on_change, RowView* row, bool* found) {
+  const CounterAdd* add = nullptr;
   if (!writes_.empty()) {
-    if (const RowWrite* own = writes_.find(table, key); own != nullptr) {
+    const RowWrite* own = writes_.find(table, key);
+    if (own != nullptr) add = own->add;
+    if (own != nullptr && add == nullptr) {
       *found = own->kind == overlay::VersionKind::kPut;
       if (*found) *row = {own->value, 0, own->expires_ms, own->flags};
       return {};
@@ -234,8 +263,28 @@ Status Transaction::read(TableId table, Bytes key, Track track, Code on_change, 
   }
   if (options_.base_only) return read_base(*own_base_, table, key, row, found);
   const std::uint64_t hash = row_hash(table, key);
+  read_any_ = true;
+  if (heat_) {
+    const lock::Mode mode = lock::lock_at_first_touch(database_->locks().region(), hash);
+    if (mode != lock::Mode::kNone) [[unlikely]]
+      touch_hot(table, key, hash, mode);
+  }
   if (track == Track::kAlways || tracks_reads()) reads_.add_row(table, key, hash, snapshot_, on_change);
-  return read_row(*view_, snapshot_, table, key, hash, row, found);
+  if (add == nullptr) [[likely]]
+    return read_row(*view_, snapshot_, table, key, hash, row, found);
+  Status status = read_row(*view_, snapshot_, table, key, hash, row, found);
+  return status.ok() ? read_through_add(*add, row, found) : std::move(status);
+}
+
+Status Transaction::peek(TableId table, Bytes key, std::uint64_t hash, RowView* row, bool* found) {
+  const RowWrite* own = writes_.empty() ? nullptr : writes_.find(table, key);
+  if (own != nullptr && own->add == nullptr) {
+    *found = own->kind == overlay::VersionKind::kPut;
+    if (*found) *row = {own->value, 0, own->expires_ms, own->flags};
+    return {};
+  }
+  Status status = read_row(*view_, snapshot_, table, key, hash, row, found);
+  return status.ok() && own != nullptr ? read_through_add(*own->add, row, found) : std::move(status);
 }
 
 Status Transaction::get(Table& table, Bytes key, RowView* row) {
@@ -264,14 +313,20 @@ Status Transaction::enter_write(Table& table, Bytes key, Bytes value, TableId* d
   return resolve(table, data_id);
 }
 
-Status Transaction::write(TableId table, Bytes key, Bytes value, std::uint64_t ttl_ms, overlay::VersionKind kind) {
+void Transaction::note_written(TableId table) noexcept {
   for (auto touched = touched_.rbegin(); touched != touched_.rend(); ++touched) {
     if (touched->data_id != table) continue;
     touched->written = true;
     break;
   }
+}
+
+Status Transaction::write(TableId table, Bytes key, Bytes value, std::uint64_t ttl_ms, overlay::VersionKind kind,
+                          std::uint8_t flags) {
+  note_written(table);
   RowWrite row{};
   row.kind = kind;
+  row.flags = flags;
   row.hash = row_hash(table, key);
   if (ttl_ms != 0) {
     const std::uint64_t now = wall_ms();

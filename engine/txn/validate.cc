@@ -2,15 +2,15 @@
 // Validation: did anything that the transaction depends on change after it was read? The overlay answers, because every
 // commit newer than a live transaction's base is still in it (see txn/views.h, pins).
 #include <algorithm>
+#include <new>
 
+#include "txn/committers.h"
 #include "txn/transaction.h"
 
 namespace hf::txn {
-namespace {
 
-// Csn of the newest commit of that row if it is newer than `after`, else 0. `segments` are newest first.
-Csn newest_after(const std::vector<overlay::SegmentRef>& segments, TableId table, Bytes key, std::uint64_t hash,
-                 Csn after) {
+Csn Transaction::newest_after(const std::vector<overlay::SegmentRef>& segments, TableId table, Bytes key,
+                              std::uint64_t hash, Csn after) {
   for (const overlay::SegmentRef& segment : segments) {
     if (segment->last_csn() <= after) break;
     const Csn newest = segment->newest(table, key, hash);
@@ -19,14 +19,25 @@ Csn newest_after(const std::vector<overlay::SegmentRef>& segments, TableId table
   return 0;
 }
 
-}  // namespace
-
 Status Transaction::changed(TableId table, Bytes key, Csn other, Code code) {
   obstacle_ = {};
   obstacle_.table = table;
   obstacle_.key.assign(key);
   obstacle_.other_csn = other;
   return Status(code, "commit " + std::to_string(other) + " changed what was read at csn " + std::to_string(snapshot_));
+}
+
+// Completes the report by what is known of the other party. Never under the commit latch.
+void Transaction::name_other() noexcept {
+  if (obstacle_.other_csn == 0 || obstacle_.other_pid != 0) return;
+  try {
+    Committer other;
+    if (!find_committer(database_->shared(), obstacle_.other_csn, &other)) return;
+    obstacle_.other_label = std::move(other.label);
+    obstacle_.other_pid = other.pid;
+    obstacle_.other_age_ms = other.age_ms;
+  } catch (const std::bad_alloc&) {  // a report less complete, and nothing worse
+  }
 }
 
 // Called under the commit latch: look-ups only.
@@ -42,12 +53,16 @@ Status Transaction::validate(const std::vector<overlay::SegmentRef>& segments) {
       if (!segment->has_table(range.table)) continue;
       const Csn other = segment->changed_in_range(range.table, range.low, range.high, range.has_high,
                                                   range.high_inclusive, range.seen_at);
-      if (other != 0) return changed(range.table, range.low, other, Code::kCONFLICT);
+      if (other == 0) continue;
+      Status status = changed(range.table, range.low, other, Code::kCONFLICT);
+      obstacle_.range = true;
+      return status;
     }
   }
   if (options_.isolation != Isolation::kSnapshot) return {};
   for (const auto& [row, write] : writes_.rows()) {
-    if (!write.live) continue;
+    // First committer wins, but adds do not overwrite each other.
+    if (!write.live || write.add != nullptr) continue;
     const Csn other = newest_after(segments, row.table, row.key, write.hash, snapshot_);
     if (other != 0) return changed(row.table, row.key, other, Code::kCONFLICT);
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <new>
 
 namespace hf::txn {
 
@@ -24,6 +25,8 @@ void WriteSet::set(TableId table, Bytes key, const RowWrite& write) {
   row = write;
   row.live = true;
   row.value = arena_->copy(write.value);
+  // A new one each time: a savepoint may remember the one before.
+  if (write.add != nullptr) row.add = new (arena_->allocate(sizeof(CounterAdd))) CounterAdd(*write.add);
   bytes_ += row.value.size();
 }
 

@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "overlay/overlay.h"
+#include "txn/counters.h"
 
 namespace hf::txn {
 
@@ -29,6 +30,9 @@ struct RowWrite {
   std::uint64_t hash;
   std::uint64_t expires_ms;
   Bytes value;
+  // Not null: no definite value but something to add to what is committed; kind, flags and value's size are those of
+  // the row to come.
+  CounterAdd* add;
 };
 
 class WriteSet {
@@ -44,7 +48,7 @@ class WriteSet {
     const auto it = map_.find({table, key});
     return it != map_.end() && it->second.live ? &it->second : nullptr;
   }
-  // Copies key and value.
+  // Copies key, value and add.
   void set(TableId table, Bytes key, const RowWrite& write);
 
   bool empty() const noexcept { return live_ == 0; }

@@ -64,15 +64,18 @@ class Worker {
     Status status = txn_.begin(options);
     record.snapshot = txn_.snapshot_csn();
     if (status.ok()) status = body(record);
+    // A hot row that was locked may have moved it forward, after a look at all that had been read.
+    record.snapshot = txn_.snapshot_csn();
     if (status.ok()) status = txn_.commit(true);
     txn_.abort();
     record.answered_ns = monotonic_ns();
     record.committed = status.ok();
     record.commit = txn_.commit_csn();
-    if (!status.ok() && status.code() != Code::kCONFLICT && status.code() != Code::kSNAPSHOT_TOO_OLD) {
+    if (!status.ok() && !code_is_retryable(static_cast<int>(status.code()))) {
       failure_ = text_of(status);
     }
-    if (record.read_only && status.code() == Code::kCONFLICT) failure_ = "a read-only transaction was refused";
+    if (record.read_only && !status.ok() && status.code() != Code::kSNAPSHOT_TOO_OLD)
+      failure_ = "a read-only transaction was refused";
     history_.push_back(std::move(record));
   }
 

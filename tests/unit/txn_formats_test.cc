@@ -22,7 +22,10 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/hash.h"
+#include "lock/heat.h"
+#include "lock/lock.h"
 #include "log/format.h"
 #include "overlay/format.h"
 #include "schema/log_generated.h"
@@ -143,6 +146,7 @@ struct Layout {
 
 // Every structure whose fields this test can name. Those of the last group have no C++ structure of their own.
 std::vector<Layout> layouts() {
+  namespace lock = hf::lock;
   namespace log = hf::log;
   namespace overlay = hf::overlay;
   namespace platform = hf::platform;
@@ -175,6 +179,10 @@ std::vector<Layout> layouts() {
         FIELD(txn::TxnShared, base_generation), FIELD(txn::TxnShared, conflicts), FIELD(txn::TxnShared, merges),
         FIELD(txn::TxnShared, rows_swept), FIELD(txn::TxnShared, applied_csn), FIELD(txn::TxnShared, maintained_at_ns),
         FIELD(txn::TxnShared, maintain_word), FIELD(txn::TxnShared, room_word)}},
+      {"txn::CommitterRow",
+       sizeof(txn::CommitterRow),
+       {FIELD(txn::CommitterRow, csn), FIELD(txn::CommitterRow, at_ms), FIELD(txn::CommitterRow, process),
+        FIELD(txn::CommitterRow, pad0), FIELD(txn::CommitterRow, label)}},
       {"platform::LatchWord",
        sizeof(platform::LatchWord),
        {FIELD(platform::LatchWord, word), FIELD(platform::LatchWord, pad0), FIELD(platform::LatchWord, takeovers),
@@ -247,6 +255,42 @@ std::vector<Layout> layouts() {
         FIELD(overlay::VersionRecord, value_size), FIELD(overlay::VersionRecord, kind),
         FIELD(overlay::VersionRecord, flags), FIELD(overlay::VersionRecord, value_offset),
         FIELD(overlay::VersionRecord, pad)}},
+      {"lock::LockShared",
+       sizeof(lock::LockShared),
+       {FIELD(lock::LockShared, magic), FIELD(lock::LockShared, locks_max), FIELD(lock::LockShared, pad0),
+        FIELD(lock::LockShared, reaper_latch), FIELD(lock::LockShared, hot), FIELD(lock::LockShared, cooled_at_ns),
+        FIELD(lock::LockShared, waits), FIELD(lock::LockShared, timeouts), FIELD(lock::LockShared, deadlocks),
+        FIELD(lock::LockShared, handovers), FIELD(lock::LockShared, expiries), FIELD(lock::LockShared, takeovers),
+        FIELD(lock::LockShared, longest_wait_ns), FIELD(lock::LockShared, waited_ns),
+        FIELD(lock::LockShared, owner_chunks), FIELD(lock::LockShared, pad1)}},
+      {"lock::Bucket",
+       sizeof(lock::Bucket),
+       {FIELD(lock::Bucket, latch), FIELD(lock::Bucket, first), FIELD(lock::Bucket, last), FIELD(lock::Bucket, pad)}},
+      {"lock::Unit",
+       sizeof(lock::Unit),
+       {FIELD(lock::Unit, word), FIELD(lock::Unit, next), FIELD(lock::Unit, hash), FIELD(lock::Unit, life),
+        FIELD(lock::Unit, since_ns), FIELD(lock::Unit, owner), FIELD(lock::Unit, table), FIELD(lock::Unit, more),
+        FIELD(lock::Unit, key_size), FIELD(lock::Unit, pad), FIELD(lock::Unit, key)}},
+      {"lock::RequestWord",
+       sizeof(lock::RequestWord),
+       {FIELD(lock::RequestWord, state), FIELD(lock::RequestWord, held), FIELD(lock::RequestWord, wanted),
+        FIELD(lock::RequestWord, flags)}},
+      {"lock::UnitMore",
+       sizeof(lock::UnitMore),
+       {FIELD(lock::UnitMore, word), FIELD(lock::UnitMore, more), FIELD(lock::UnitMore, key)}},
+      {"lock::OwnerRow",
+       sizeof(lock::OwnerRow),
+       {FIELD(lock::OwnerRow, status), FIELD(lock::OwnerRow, expires_at_ns), FIELD(lock::OwnerRow, began_ns),
+        FIELD(lock::OwnerRow, process), FIELD(lock::OwnerRow, wake), FIELD(lock::OwnerRow, waiting),
+        FIELD(lock::OwnerRow, session), FIELD(lock::OwnerRow, expired_by), FIELD(lock::OwnerRow, thread),
+        FIELD(lock::OwnerRow, label), FIELD(lock::OwnerRow, pad)}},
+      {"LockFile",
+       lock::kUnitsOffset,
+       {{"shared", 0, sizeof(lock::LockShared)},
+        {"unit_chunks", lock::kUnitChunksOffset, lock::kUnitChunksMax * sizeof(std::uint32_t)},
+        {"heat", lock::kHeatOffset, lock::kBuckets * sizeof(lock::HeatCell)},
+        {"buckets", lock::kBucketsOffset, lock::kBuckets * sizeof(lock::Bucket)},
+        {"owners", lock::kOwnersOffset, lock::kOwnersMax * sizeof(lock::OwnerRow)}}},
       {"store::FormatRecord",
        sizeof(store::FormatRecord),
        {FIELD(store::FormatRecord, magic), FIELD(store::FormatRecord, version),
@@ -261,6 +305,7 @@ std::vector<Layout> layouts() {
         {"slots", txn::kSlotsOffset, platform::kProcessSlotsMax * sizeof(platform::ProcessSlot)},
         {"pins", txn::kPinsOffset, platform::kProcessSlotsMax * sizeof(txn::PinRow)},
         {"txn", txn::kTxnOffset, sizeof(txn::TxnShared)},
+        {"committers", txn::kCommittersOffset, txn::kCommittersMax * sizeof(txn::CommitterRow)},
         {"overlay", txn::kOverlayOffset, sizeof(overlay::OverlayShared)},
         {"log", txn::kLogOffset, sizeof(log::LogShared)},
         {"ring", txn::kRingOffset, log::kRingSize}}},
@@ -268,7 +313,8 @@ std::vector<Layout> layouts() {
 }
 
 // Tables whose bytes are written by code that keeps its structure to itself: compared below with what it writes.
-const std::set<std::string> kWrittenByTheEngine = {"IdentityBytes", "schema::Op", "RowHead", "ExpiryKey"};
+const std::set<std::string> kWrittenByTheEngine = {"IdentityBytes", "schema::Op", "RowHead", "ExpiryKey",
+                                                   "lock::HeatCell"};
 
 // --- tables against structures -----------------------------------------------------------------------------------
 
@@ -311,7 +357,8 @@ TEST(Formats, RowsTileTheirStructures) {
   std::map<std::string, std::uint64_t> sizes = {{"IdentityBytes", 40},
                                                 {"schema::Op", sizeof(hf::schema::Op)},
                                                 {"RowHead", hf::store::kHeadSizeExpires},
-                                                {"ExpiryKey", hf::store::kExpiryKeySize}};
+                                                {"ExpiryKey", hf::store::kExpiryKeySize},
+                                                {"lock::HeatCell", sizeof(hf::lock::HeatCell)}};
   for (const Layout& layout : layouts()) sizes[layout.name] = layout.size;
   for (const auto& [name, rows] : document()) {
     if (sizes.count(name) == 0) continue;
@@ -415,6 +462,22 @@ TEST(Formats, HeadOfARow) {
   EXPECT_EQ(number_at(head, 0, "RowHead", "expires_ms"), 0x1122334455667788u);
 }
 
+TEST(Formats, WordsOfTheLockTable) {
+  using hf::lock::Mode;
+  using hf::lock::State;
+  const std::uint32_t request = hf::lock::pack(
+      {State::kUpgrading, Mode::kShared, Mode::kExclusive, hf::lock::kFlagStrict | hf::lock::kFlagWoken});
+  std::string bytes(reinterpret_cast<const char*>(&request), sizeof request);
+  EXPECT_EQ(number_at(bytes, 0, "lock::RequestWord", "state"), 3u);
+  EXPECT_EQ(number_at(bytes, 0, "lock::RequestWord", "held"), 1u);
+  EXPECT_EQ(number_at(bytes, 0, "lock::RequestWord", "wanted"), 2u);
+  EXPECT_EQ(number_at(bytes, 0, "lock::RequestWord", "flags"), 3u);
+  const std::uint16_t heat = hf::lock::make_heat(0x12, 0x34);
+  bytes.assign(reinterpret_cast<const char*>(&heat), sizeof heat);
+  EXPECT_EQ(number_at(bytes, 0, "lock::HeatCell", "read"), 0x12u);
+  EXPECT_EQ(number_at(bytes, 0, "lock::HeatCell", "written"), 0x34u);
+}
+
 // --- a live database ---------------------------------------------------------------------------------------------
 
 class LiveDatabase : public testing::Test {
@@ -490,6 +553,62 @@ TEST_F(LiveDatabase, SegmentFiles) {
   EXPECT_EQ(text_at(overlay, 0, "overlay::SegmentHeader", "magic"), "HFOVL001");
   EXPECT_EQ(number_at(overlay, 0, "overlay::SegmentHeader", "fingerprint"), hf::overlay::layout_fingerprint());
   EXPECT_EQ(number_at(overlay, 0, "overlay::SegmentHeader", "size"), overlay.size());
+}
+
+TEST_F(LiveDatabase, LockFile) {
+  // A key of two units: the second has what does not fit the first.
+  std::string key(100, 'k');
+  for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<char>('0' + i % 10);
+  constexpr hf::TableId kTable = 17;
+  const std::uint64_t hash = hf::row_hash(kTable, key);
+  hf::lock::Owner owner(database_->locks());
+  const std::uint64_t began = hf::monotonic_ns();
+  ASSERT_TRUE(owner.begin("buyer", began, false, nullptr).ok());
+  ASSERT_TRUE(database_->locks().acquire(owner, {{kTable, key, hash}, hf::lock::Mode::kExclusive}, {}, nullptr).ok());
+
+  const std::string file = read_file(directory_.path() + "/db/memory/locks");
+  const auto place = [](const char* name) { return row_of("LockFile", name).offset; };
+  EXPECT_EQ(text_at(file, place("shared"), "lock::LockShared", "magic"), "HFLOCK01");
+  EXPECT_EQ(number_at(file, place("shared"), "lock::LockShared", "locks_max"), database_->options().locks_max);
+  EXPECT_EQ(number_at(file, place("shared"), "lock::LockShared", "pad0"), 0u);
+  const Row owners = row_of("LockFile", "owners");
+  const std::uint64_t units = owners.offset + owners.size;
+  EXPECT_EQ(file.size(), units + database_->options().locks_max * sizeof(hf::lock::Unit));
+  const std::uint64_t me = 1u << 9 | 1u;  // generation 1, slot 0
+  EXPECT_EQ(number_at(file, place("unit_chunks"), {0, 4, "first", 0}), me);
+  EXPECT_EQ(number_at(file, row_of("lock::LockShared", "owner_chunks").offset, {0, 4, "first", 0}), me);
+
+  const std::uint64_t bucket = place("buckets") + hash % 8192 * sizeof(hf::lock::Bucket);
+  EXPECT_EQ(number_at(file, bucket, "lock::Bucket", "latch"), 0u);
+  const std::uint64_t unit_number = number_at(file, bucket, "lock::Bucket", "first");
+  ASSERT_NE(unit_number, 0u);
+  EXPECT_EQ(number_at(file, bucket, "lock::Bucket", "last"), unit_number);
+
+  const std::uint64_t unit = units + (unit_number - 1) * sizeof(hf::lock::Unit);
+  EXPECT_EQ(number_at(file, unit, "lock::Unit", "word"), 2u | 2u << 8);  // granted, exclusive
+  EXPECT_EQ(number_at(file, unit, "lock::Unit", "next"), 0u);
+  EXPECT_EQ(number_at(file, unit, "lock::Unit", "hash"), hash);
+  EXPECT_EQ(number_at(file, unit, "lock::Unit", "table"), kTable);
+  EXPECT_EQ(number_at(file, unit, "lock::Unit", "key_size"), key.size());
+  EXPECT_EQ(text_at(file, unit, "lock::Unit", "key"), key.substr(0, 80));
+  const std::uint64_t more_number = number_at(file, unit, "lock::Unit", "more");
+  ASSERT_NE(more_number, 0u);
+  const std::uint64_t more = units + (more_number - 1) * sizeof(hf::lock::Unit);
+  EXPECT_EQ(number_at(file, more, "lock::UnitMore", "word"), 5u);
+  EXPECT_EQ(number_at(file, more, "lock::UnitMore", "more"), 0u);
+  EXPECT_EQ(text_at(file, more, "lock::UnitMore", "key").substr(0, 20), key.substr(80));
+
+  const std::uint64_t owner_number = number_at(file, unit, "lock::Unit", "owner");
+  ASSERT_NE(owner_number, 0u);
+  const std::uint64_t row = owners.offset + (owner_number - 1) * sizeof(hf::lock::OwnerRow);
+  const std::uint64_t life = number_at(file, unit, "lock::Unit", "life");
+  EXPECT_EQ(number_at(file, row, "lock::OwnerRow", "status"), life << 2 | 1u);  // running
+  EXPECT_EQ(owner.number(), owner_number << 32 | life);
+  EXPECT_EQ(number_at(file, row, "lock::OwnerRow", "expires_at_ns"), UINT64_MAX);
+  EXPECT_EQ(number_at(file, row, "lock::OwnerRow", "began_ns"), began);
+  EXPECT_EQ(number_at(file, row, "lock::OwnerRow", "process"), me);
+  EXPECT_EQ(number_at(file, row, "lock::OwnerRow", "waiting"), 0u);
+  EXPECT_STREQ(text_at(file, row, "lock::OwnerRow", "label").c_str(), "buyer");
 }
 
 }  // namespace
