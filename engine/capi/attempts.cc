@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "capi/attempts.h"
 
+#include <cstddef>
+
 #include "capi/options.h"
 
 namespace hf::capi {
@@ -16,16 +18,30 @@ Status Attempts::prepare(const hf_transact_options* options) {
     return wrong_size("hf_transact_result", size);
   }
   txn::RetryOptions retry;
-  if (Status status = read_transact_options(db_.database->options(), options, &retry, &options_); !status.ok())
+  hf_session* session = nullptr;
+  if (Status status = read_transact_options(db_.database->options(), options, &retry, &options_, &session);
+      !status.ok()) {
     return status;
+  }
   retry_.emplace(retry);
-  return Status(static_cast<Code>(make_txn(&db_, &txn_)));
+  if (const int code = make_txn(&db_, &txn_); code != HF_OK) return static_cast<Code>(code);
+  return enter_session(*txn_, session, &options_);
+}
+
+// Requires: there is a result struct.
+void Attempts::give_result(hf_transact_result& full) {
+  last_.describe(db_.catalog.get(), &full.error);
+  // As much of it as an older program's struct has room for.
+  constexpr std::uint32_t kBefore = offsetof(hf_transact_result, error);
+  if (result_->size < sizeof full) full.error.size = result_->size > kBefore ? result_->size - kBefore : 0;
+  write_sized(full, result_);
 }
 
 int Attempts::begin() {
   retry_->count_attempt();
   txn_->failure.clear();
   Status status = retry_->attempts() == 1 ? txn_->inner->begin(options_) : restart_txn(*txn_);
+  if (status.ok()) status = retry_->lock_ahead(*txn_->inner);
   return status.ok() ? HF_OK : fail(*txn_, std::move(status));
 }
 
@@ -47,8 +63,7 @@ int Attempts::finish(int code) {
     full.attempts = retry_->attempts();
     full.csn = code == HF_OK ? txn_->inner->commit_csn() : 0;
     full.elapsed_us = retry_->elapsed_us();
-    last_.describe(db_.catalog.get(), &full.error);
-    write_sized(full, result_);
+    give_result(full);
   }
   if (code != HF_OK) fail(db_, last_);
   return code;
@@ -59,8 +74,7 @@ int Attempts::refuse(Status status, const Concern& concern) noexcept {
   if (result_ != nullptr) {
     guarded([&] {
       hf_transact_result full{};
-      last_.describe(db_.catalog.get(), &full.error);
-      write_sized(full, result_);
+      give_result(full);
       return HF_OK;
     });
   }

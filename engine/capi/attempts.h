@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "base/status.h"
 #include "capi/call.h"
@@ -32,10 +33,13 @@ class Attempts {
     } while (code != HF_OK && again(code));
     return finish(code);
   }
+  // Requires: prepare() answered ok.
+  const txn::Transaction& transaction() const noexcept { return *txn_->inner; }
   // For what fails before the first attempt.
   int refuse(Status status, const Concern& concern = {}) noexcept;
 
  private:
+  void give_result(hf_transact_result& full);
   int begin();
   bool again(int code);
   int finish(int code);

@@ -4,6 +4,34 @@
 #include "capi/txn.h"
 
 namespace hf::capi {
+namespace {
+
+void keep_cycle(hf_txn& txn) noexcept {
+  try {
+    txn.cycle = txn.inner->lock_report().cycle;
+  } catch (...) {
+    txn.cycle.clear();
+  }
+}
+
+int set_failure(hf_txn& txn, Status status, const Concern& concern) noexcept {
+  const Code code = status.code();
+  const lock::Report& report = txn.inner->lock_report();
+  if (is_of_locks(code) && !report.key.empty()) {
+    if (code == Code::kDEADLOCK) keep_cycle(txn);
+    return txn.failure.set(std::move(status), report);
+  }
+  const txn::Obstacle& obstacle = txn.inner->obstacle();
+  // A conflict is about a row that was read before, the others about the row of this call.
+  const bool is_obstacle = code == Code::kCONFLICT || ((code == Code::kOUT_OF_RANGE || code == Code::kWRONG_TYPE) &&
+                                                       (concern.key.empty() || obstacle.key == concern.key));
+  if (is_obstacle && obstacle.table != 0) return txn.failure.set(std::move(status), obstacle);
+  txn.failure.set(std::move(status), concern);
+  if (code == Code::kEXPIRED && report.key.empty()) txn.failure.set_other(report.other);
+  return txn.failure.code();
+}
+
+}  // namespace
 
 int fail(hf_db& db, Status status, const Concern& concern) noexcept {
   const std::lock_guard lock(db.mutex);
@@ -21,7 +49,7 @@ int fail(hf_db& db, const Failure& failure) noexcept {
 }
 
 int fail(hf_txn& txn, Status status, const Concern& concern) noexcept {
-  const int code = txn.failure.set(std::move(status), concern);
+  const int code = set_failure(txn, std::move(status), concern);
   if (txn.cursors != nullptr && !txn.inner->running()) end_cursors(txn);
   return code;
 }

@@ -20,6 +20,7 @@ namespace hf::capi {
 // Live, whether in use or not. Reads the memory at `handle`, never writes it: it may be anything.
 template <typename T>
 bool is_live(const T* handle) noexcept {
+  static_assert((T::kMagic & kInUse) == 0);
   return handle != nullptr && reinterpret_cast<std::uintptr_t>(handle) % alignof(T) == 0 &&
          (handle->word.load(std::memory_order_acquire) & ~kInUse) == T::kMagic;
 }
@@ -68,7 +69,8 @@ bool keeps_handle(const T* handle, int code) noexcept {
 
 int fail(hf_db& db, Status status, const Concern& concern = {}) noexcept;
 int fail(hf_db& db, const Failure& failure) noexcept;
-// Requires: the handle is taken. Also for calls on its cursors.
+// Requires: the handle is taken. Also for calls on its cursors. What locks and conflicts have to tell is taken from the
+// transaction.
 int fail(hf_txn& txn, Status status, const Concern& concern = {}) noexcept;
 // After something was thrown: the transaction may be half changed, so it ends.
 int fail_thrown(hf_txn& txn, Code code) noexcept;
@@ -132,6 +134,8 @@ inline hf_bytes from_bytes(Bytes bytes) noexcept { return {bytes.data(), bytes.s
 inline void fill_row(const txn::RowView& view, hf_row* row) noexcept {
   *row = {from_bytes(view.value), view.version, view.expires_ms, HF_OK, 0};
 }
+// For a multi-get: a row that is not given, and why.
+inline hf_row no_row(int code) noexcept { return {{nullptr, 0}, 0, 0, code, 0}; }
 
 // The slow halves name what is wrong.
 Status wrong_key(hf_bytes key);
@@ -154,6 +158,21 @@ inline std::uint64_t ttl_of(std::uint64_t ttl_ms) noexcept {
   constexpr std::uint64_t kTtlMax_ms = std::uint64_t{1} << 50;  // 35,000 years
   if (ttl_ms == HF_FOREVER) return 0;
   return ttl_ms < kTtlMax_ms ? ttl_ms : kTtlMax_ms;
+}
+
+// A call about one row. `body` takes the transaction, the table and the key, and answers a Status.
+template <typename Body>
+int row_call(hf_txn* txn, hf_table* table, hf_bytes key, Body&& body) noexcept {
+  return txn_call(txn, [&](hf_txn& t) {
+    if (!table_is_legal(table, t.database)) [[unlikely]]
+      return fail(t, wrong_table(table));
+    if (!key_is_legal(key)) [[unlikely]]
+      return fail(t, wrong_key(key), {.table = table});
+    Status status = body(*t.inner, *table->table, to_bytes(key));
+    if (status.ok()) [[likely]]
+      return static_cast<int>(HF_OK);
+    return fail(t, std::move(status), {.table = table, .key = to_bytes(key)});
+  });
 }
 
 }  // namespace hf::capi

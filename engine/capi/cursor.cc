@@ -95,13 +95,20 @@ int cursor_call(hf_cursor* cursor, Bytes key, Body&& body) noexcept {
   return code;
 }
 
+// The cursor stands in front of a row whose lock was not to be had.
+bool stops_in_front(Code code) noexcept {
+  return code == Code::kLOCK_TIMEOUT || code == Code::kLOCKED || code == Code::kLOCK_ORDER ||
+         code == Code::kLOCK_TABLE_FULL;
+}
+
 Status next_many(txn::RowCursor& cursor, std::size_t count, hf_bytes* keys, hf_row* rows, std::size_t* found) {
   std::size_t given = 0;
   while (given < count) {
     Bytes key;
     txn::RowView view;
     Status status = cursor.next(&key, &view);
-    if (status.code() == Code::kEND && given != 0) break;
+    // Rows already had, and locked, are given; what stopped the cursor is met again by the next call.
+    if (given != 0 && (status.code() == Code::kEND || stops_in_front(status.code()))) break;
     if (!status.ok()) return status;
     if (keys != nullptr) keys[given] = from_bytes(key);
     if (rows != nullptr) fill_row(view, &rows[given]);
@@ -114,6 +121,7 @@ Status next_many(txn::RowCursor& cursor, std::size_t count, hf_bytes* keys, hf_r
 Status count_rows(txn::Transaction& txn, txn::Table& table, const hf_cursor_options* options, std::uint64_t* count) {
   txn::Range range;
   if (Status status = read_cursor_options(options, &range); !status.ok()) return status;
+  if (range.locks) return Status(Code::kINVALID_ARGUMENT, "counting locks nothing: lock_mode has to be 0");
   txn::RowCursor cursor(txn);
   if (Status status = cursor.open(table, range); !status.ok()) return status;
   for (;;) {

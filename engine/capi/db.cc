@@ -19,7 +19,8 @@ Status open_engine(const char* path, const hf_open_options* given, hf_db* db) {
   if (!database.ok()) return std::move(database).status();
   db->catalog = catalog::Catalog::of(database.value());
   // What begin uses for NULL options: those of this process's first opening, like everything else.
-  if (Status status = read_txn_options(database.value()->options(), nullptr, &db->txn_defaults); !status.ok())
+  hf_session* none = nullptr;
+  if (Status status = read_txn_options(database.value()->options(), nullptr, &db->txn_defaults, &none); !status.ok())
     return status;
   db->database = std::move(database).value();
   return {};
@@ -62,7 +63,8 @@ int open(const char* path, const hf_open_options* options, hf_db** out, Failure*
 int close(hf_db* db) {
   if (const int code = enter(db); code != HF_OK) return code;
   if (!end_idle_txns(*db)) {
-    const int code = fail(*db, Status(Code::kMISUSE, "transactions, loads or calls of the database are under way"));
+    const int code =
+        fail(*db, Status(Code::kMISUSE, "transactions, sessions, loads or calls of the database are open"));
     leave(db);
     return code;
   }

@@ -2,6 +2,7 @@
 // hf_execute: checks and operations as one transaction in one call.
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "capi/attempts.h"
 
@@ -13,7 +14,7 @@ bool writes_value(std::uint32_t kind) noexcept {
 }
 
 Status check_operation(const hf_db& db, const hf_operation& operation) {
-  if (operation.kind < HF_OP_GET || operation.kind > HF_OP_ERASE) {
+  if (operation.kind < HF_OP_GET || operation.kind > HF_OP_COUNTER_SET) {
     return Status(Code::kINVALID_ARGUMENT, "operation kind " + std::to_string(operation.kind) + " is not legal");
   }
   if (operation.reserved != 0) return Status(Code::kINVALID_ARGUMENT, "operation.reserved is not 0");
@@ -23,6 +24,9 @@ Status check_operation(const hf_db& db, const hf_operation& operation) {
   if (has_value && !value_is_legal(operation.value)) return wrong_value(operation.value);
   if (operation.kind == HF_OP_GET && operation.buffer == nullptr && operation.capacity != 0) {
     return null_argument("buffer");
+  }
+  if (operation.kind == HF_OP_ADD && operation.min > operation.max) {
+    return Status(Code::kINVALID_ARGUMENT, "min is greater than max");
   }
   return {};
 }
@@ -96,6 +100,10 @@ Status perform(txn::Transaction& txn, const hf_operation& operation, hf_operatio
       return txn.remove(table, key);
     case HF_OP_ERASE:
       return txn.erase(table, key);
+    case HF_OP_ADD:
+      return txn.add(table, key, operation.delta, operation.min, operation.max);
+    case HF_OP_COUNTER_SET:
+      return txn.counter_set(table, key, operation.delta);
     default:
       return check(txn, operation, result);
   }
@@ -103,22 +111,43 @@ Status perform(txn::Transaction& txn, const hf_operation& operation, hf_operatio
 
 void cancel_results(hf_operation_result* results, std::size_t first, std::size_t count) noexcept {
   if (results == nullptr) return;
-  for (std::size_t i = first; i < count; ++i) results[i] = {HF_CANCELLED, 0, 0, 0};
+  for (std::size_t i = first; i < count; ++i) results[i] = {HF_CANCELLED, 0, 0, 0, 0};
+}
+
+// Locks the rows of as many operations as follow one another, in canonical order: *count. All or none.
+Status lock_run(txn::Transaction& txn, const hf_operation* operations, std::size_t left, std::size_t* count) {
+  std::vector<txn::LockWanted> wanted;
+  for (std::size_t i = 0; i < left && operations[i].kind == HF_OP_LOCK; ++i) {
+    wanted.push_back({operations[i].table->table, to_bytes(operations[i].key), lock::Mode::kExclusive});
+  }
+  *count = wanted.size();
+  return txn.lock_many(wanted, txn::LockRule());
 }
 
 // One attempt. Everything before the one that failed keeps its own result.
 int perform_all(hf_txn& txn, const hf_operation* operations, std::size_t count, hf_operation_result* results) {
   cancel_results(results, 0, count);
-  for (std::size_t i = 0; i < count; ++i) {
+  std::size_t done = 1;
+  for (std::size_t i = 0; i < count; i += done) {
     hf_operation_result result{};
-    Status status = perform(*txn.inner, operations[i], &result);
+    done = 1;
+    Status status = operations[i].kind == HF_OP_LOCK ? lock_run(*txn.inner, operations + i, count - i, &done)
+                                                     : perform(*txn.inner, operations[i], &result);
     if (!status.ok()) result.code = static_cast<int>(status.code());
-    if (results != nullptr) results[i] = result;
+    for (std::size_t j = i; results != nullptr && j < i + done; ++j) results[j] = result;
     if (!status.ok()) {
       return fail(txn, std::move(status), {.table = operations[i].table, .key = to_bytes(operations[i].key)});
     }
   }
   return HF_OK;
+}
+
+void give_counters(const txn::Transaction& txn, const hf_operation* operations, std::size_t count,
+                   hf_operation_result* results) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (operations[i].kind != HF_OP_ADD) continue;
+    (void)txn.counter_after(*operations[i].table->table, to_bytes(operations[i].key), &results[i].counter).ok();
+  }
 }
 
 int execute(Attempts& attempts, const hf_db& db, const hf_transact_options* options, const hf_operation* operations,
@@ -132,7 +161,9 @@ int execute(Attempts& attempts, const hf_db& db, const hf_transact_options* opti
     if (results != nullptr) results[i].code = static_cast<int>(status.code());
     return attempts.refuse(Status(status.code(), "operation " + std::to_string(i) + ": " + status.message()));
   }
-  return attempts.run([&](hf_txn& txn) { return perform_all(txn, operations, count, results); });
+  const int code = attempts.run([&](hf_txn& txn) { return perform_all(txn, operations, count, results); });
+  if (code == HF_OK && results != nullptr) give_counters(attempts.transaction(), operations, count, results);
+  return code;
 }
 
 }  // namespace

@@ -33,6 +33,33 @@ std::string readable(Bytes bytes) {
   return text;
 }
 
+const char* mode_name(lock::Mode mode) noexcept {
+  switch (mode) {
+    case lock::Mode::kShared:
+      return "shared";
+    case lock::Mode::kExclusive:
+      return "exclusive";
+    case lock::Mode::kIncrement:
+      return "increment";
+    default:
+      return "nothing";
+  }
+}
+
+// Who it is, for a reader who wants to find it.
+std::string name_of(const lock::Party& party) {
+  std::string text = party.session ? "session " : "transaction ";
+  text += std::to_string(party.number);
+  if (!party.label.empty()) text += " \"" + readable(party.label) + "\"";
+  return text + " of process " + std::to_string(party.pid) + ", thread " + std::to_string(party.thread);
+}
+
+std::string name_of_row(catalog::Catalog* catalog, const lock::Party& party) {
+  std::string table = catalog != nullptr && party.table != lock::kNames ? catalog->name_of_data(party.table) : "";
+  if (!table.empty()) table = readable(table) + "/";
+  return table + "\"" + readable(party.key) + "\"";
+}
+
 // Messages are one line, whatever a file name or a message from below holds.
 std::string one_line(std::string text) {
   std::replace_if(
@@ -59,6 +86,7 @@ int Failure::set(Status status, const Concern& concern) noexcept {
       name_.clear();
     }
   }
+  has_report_ = false;
   obstacle_.table = 0;
   obstacle_.other_csn = obstacle_.other_pid = obstacle_.other_age_ms = 0;
   if (!obstacle_.other_label.empty()) obstacle_.other_label.clear();
@@ -82,6 +110,33 @@ int Failure::set(Status status, const txn::Obstacle& obstacle) noexcept {
   return code();
 }
 
+int Failure::set(Status status, const lock::Report& report) noexcept {
+  set(std::move(status));
+  set_key(report.key);
+  obstacle_.table = report.wanted.row.table;
+  try {
+    report_.wanted = report.wanted;
+    report_.held = report.held;
+    report_.waited_ms = report.waited_ms;
+    report_.other = report.other;
+    report_.cycle = report.cycle;
+    has_report_ = true;
+  } catch (...) {
+    has_report_ = false;
+  }
+  return code();
+}
+
+void Failure::set_other(const lock::Party& other) noexcept {
+  obstacle_.other_pid = other.pid;
+  obstacle_.other_age_ms = other.since_ms;
+  try {
+    obstacle_.other_label = other.label;
+  } catch (...) {
+    obstacle_.other_label.clear();
+  }
+}
+
 void Failure::clear() noexcept {
   if (status_.ok()) return;
   set(Status());
@@ -97,17 +152,48 @@ std::string Failure::table_name(catalog::Catalog* catalog) const {
   return name.empty() ? table_->name : name;
 }
 
-std::string Failure::message(const std::string& table) const {
+// Who holds what, and for how long it was waited for.
+std::string Failure::words_of_locks(catalog::Catalog* catalog) const {
+  std::string text = std::string(": ") + mode_name(report_.wanted.mode) + " wanted";
+  if (report_.held != lock::Mode::kNone) text += std::string(", ") + mode_name(report_.held) + " held";
+  if (report_.waited_ms != 0) text += ", waited " + std::to_string(report_.waited_ms) + " ms";
+  for (const lock::Party& party : report_.cycle) {
+    text += "; " + name_of(party) + " waits for " + name_of_row(catalog, party);
+  }
+  const lock::Party& other = report_.other;
+  if (!report_.cycle.empty() || other.number == 0) return text;
+  text += "; " + name_of(other);
+  text += other.held != lock::Mode::kNone ? std::string(" holds it ") + mode_name(other.held)
+                                          : std::string(" waits for it ") + mode_name(other.wanted);
+  return text + " for " + std::to_string(other.since_ms) + " ms" + (other.expired ? " and has expired" : "");
+}
+
+std::string Failure::message(catalog::Catalog* catalog, const std::string& table) const {
   std::string text = one_line(status_.message());
   const std::string key = readable(Bytes(key_, key_size_));
+  const bool is_name = has_report_ && obstacle_.table == lock::kNames;
   if (!table.empty() || key_size_ != 0) {
     text += " (";
     if (!table.empty()) text += "table \"" + readable(table) + "\"";
     if (!table.empty() && key_size_ != 0) text += ", ";
-    if (key_size_ != 0) text += "key \"" + key + "\"";
+    if (key_size_ != 0) text += (is_name ? "name \"" : "key \"") + key + "\"";
     text += ")";
   }
-  return text;
+  return has_report_ ? text + words_of_locks(catalog) : text;
+}
+
+void Failure::describe_locks(hf_error* error) const {
+  const lock::Party& other = report_.other.number == 0 && report_.cycle.size() > 1 ? report_.cycle[1] : report_.other;
+  error->mode_wanted = static_cast<std::uint32_t>(report_.wanted.mode);
+  error->mode_held = static_cast<std::uint32_t>(report_.held);
+  error->waited_ms = report_.waited_ms;
+  error->other_mode_held = static_cast<std::uint32_t>(other.held);
+  error->other_mode_wanted = static_cast<std::uint32_t>(other.wanted);
+  error->other_txn = other.number;
+  error->other_thread = other.thread;
+  error->other_pid = other.pid;
+  error->other_age_ms = other.since_ms;
+  copy_text(other.label, error->other_label, sizeof error->other_label);
 }
 
 void Failure::describe(catalog::Catalog* catalog, hf_error* error) const {
@@ -117,7 +203,7 @@ void Failure::describe(catalog::Catalog* catalog, hf_error* error) const {
   if (status_.ok()) return;
   const std::string table = table_name(catalog);
   copy_text(table, error->table, sizeof error->table);
-  copy_text(message(table), error->message, sizeof error->message);
+  copy_text(message(catalog, table), error->message, sizeof error->message);
   error->key_size = key_size_;
   if (key_size_ != 0) std::memcpy(error->key, key_, key_size_);
   error->attempts = attempts_;
@@ -125,6 +211,7 @@ void Failure::describe(catalog::Catalog* catalog, hf_error* error) const {
   error->other_pid = obstacle_.other_pid;
   error->other_age_ms = obstacle_.other_age_ms;
   error->other_csn = obstacle_.other_csn;
+  if (has_report_) describe_locks(error);
 }
 
 }  // namespace hf::capi

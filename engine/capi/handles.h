@@ -5,9 +5,9 @@
 //
 //      0 (ended) --open, begin--> kMagic --enter--> kMagic | kInUse --leave--> kMagic          --end--> 0
 //
-// For hf_txn and hf_load "in use" means that a thread is inside of a call: whoever holds it owns everything behind the
-// handle but the atomics. For hf_db it means that it is being closed; calls on it are counted in `users` instead. The
-// state of an hf_cursor is its own, but the word that guards it is its transaction's.
+// For hf_txn, hf_session and hf_load "in use" means that a thread is inside of a call: whoever holds it owns everything
+// behind the handle but the atomics. For hf_db it means that it is being closed; calls on it are counted in `users`
+// instead. The state of an hf_cursor is its own, but the word that guards it is its transaction's.
 #pragma once
 
 #include <atomic>
@@ -17,6 +17,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "capi/failure.h"
 #include "capi/pool.h"
@@ -26,6 +27,7 @@
 #include "txn/database.h"
 #include "txn/fork_guard.h"
 #include "txn/row_cursor.h"
+#include "txn/session.h"
 #include "txn/transaction.h"
 
 namespace hf::capi {
@@ -49,9 +51,9 @@ struct alignas(64) hf_db : hf::capi::Handle {
   std::shared_ptr<hf::catalog::Catalog> catalog;
   hf::txn::TxnOptions txn_defaults;
 
-  // Handles of transactions (idle ones too), loads, and calls that need it: it can be closed when only idle handles are
-  // left. Paired, by sequential consistency, with the word: who comes in counts first and looks at the word then, who
-  // closes does it the other way round. An idle handle belongs to whoever gets it out of its place first.
+  // Handles of transactions (idle ones too), sessions, loads, and calls that need it: it can be closed when only idle
+  // handles are left. Paired, by sequential consistency, with the word: who comes in counts first and looks at the word
+  // then, who closes does it the other way round. An idle handle belongs to whoever gets it out of its place first.
   alignas(64) std::atomic<std::uint64_t> users{0};
 
   alignas(64) std::mutex mutex;  // guards failure and tables; leaf
@@ -77,11 +79,13 @@ struct alignas(64) hf_txn : hf::capi::Handle {
   hf_db* db = nullptr;
   const hf::txn::Database* database = nullptr;
   hf_cursor* cursors = nullptr;               // open ones
+  hf_session* session = nullptr;              // that it runs inside of; the handle counts as its user
   std::uint32_t idle_place = 0;               // where it was idle
   bool in_transact = false;                   // only hf_transact may end it
   std::atomic<bool> cancelled{false};         // by hf_cancel; outlives the attempts of hf_transact
   std::optional<hf::txn::Transaction> inner;  // kept while the handle is idle
   hf::capi::Failure failure;
+  std::vector<hf::lock::Party> cycle;  // of the last deadlock
 };
 
 struct alignas(64) hf_cursor : hf::capi::Handle {
@@ -93,6 +97,18 @@ struct alignas(64) hf_cursor : hf::capi::Handle {
   hf_cursor* next = nullptr;
   hf_cursor* previous = nullptr;
   std::optional<hf::txn::RowCursor> rows;  // empty: the transaction ended
+};
+
+struct alignas(64) hf_session : hf::capi::Handle {
+  static constexpr std::uint32_t kMagic = 0x48665372;
+  static constexpr std::uint32_t kFirstChunk = 2;
+
+  hf_db* db = nullptr;
+  const hf::txn::Database* database = nullptr;  // to tell a session of another database
+  std::mutex mutex;                             // guards users, against the end of the handle; leaf
+  std::uint64_t users = 0;                      // handles of transactions that run, or ran, inside of it
+  std::optional<hf::txn::Session> inner;
+  hf::capi::Failure failure;
 };
 
 struct alignas(64) hf_load : hf::capi::Handle {

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <string>
 
 #include "capi/call.h"
@@ -22,6 +23,10 @@ std::uint64_t limit(std::uint64_t given_ms, std::uint64_t default_ms) noexcept {
   if (given_ms == HF_FOREVER) return 0;
   return interval(given_ms, default_ms);
 }
+// Of locks: 0 is somebody else's default, the engine's UINT64_MAX is "none".
+std::uint64_t lock_timeout(std::uint64_t given_ms) noexcept {
+  return given_ms > kIntervalMax_ms ? UINT64_MAX : given_ms;
+}
 template <typename T>
 T or_default(T given, T otherwise) noexcept {
   return given == 0 ? otherwise : given;
@@ -29,16 +34,6 @@ T or_default(T given, T otherwise) noexcept {
 
 Status illegal(const char* field, std::uint64_t value) {
   return Status(Code::kINVALID_ARGUMENT, std::string(field) + " " + std::to_string(value) + " is not legal");
-}
-
-Status read_label(const char* given, std::string* out) {
-  if (given == nullptr) return {};
-  const std::size_t size = strnlen(given, HF_LABEL_SIZE_MAX + 1);
-  if (size > HF_LABEL_SIZE_MAX) {
-    return Status(Code::kINVALID_ARGUMENT, "the label is longer than " + std::to_string(HF_LABEL_SIZE_MAX) + " bytes");
-  }
-  out->assign(given, size);
-  return {};
 }
 
 Status read_levels(std::uint32_t isolation, std::uint32_t durability, txn::Isolation* isolation_out,
@@ -55,6 +50,9 @@ static_assert(static_cast<int>(txn::Isolation::kSnapshot) == HF_SNAPSHOT);
 static_assert(static_cast<int>(txn::Isolation::kReadCommitted) == HF_READ_COMMITTED);
 static_assert(static_cast<int>(txn::Durability::kDurable) == HF_DURABLE);
 static_assert(static_cast<int>(txn::Durability::kRelaxed) == HF_RELAXED);
+static_assert(static_cast<int>(lock::Mode::kShared) == HF_LOCK_SHARED);
+static_assert(static_cast<int>(lock::Mode::kExclusive) == HF_LOCK_EXCLUSIVE);
+static_assert(static_cast<int>(lock::Mode::kIncrement) == HF_LOCK_INCREMENT);
 static_assert(kKeySizeMax == HF_KEY_SIZE_MAX && kValueSizeMax == HF_VALUE_SIZE_MAX);
 
 Status read_bound(const char* name, hf_bytes given, Bytes* out) {
@@ -92,11 +90,25 @@ Status wrong_size(const char* name, std::uint32_t size) {
                     ": not set, or of a newer version with fields that this one does not know");
 }
 
+Status read_label(const char* given, std::string* out) {
+  if (given == nullptr) return {};
+  const std::size_t size = strnlen(given, HF_LABEL_SIZE_MAX + 1);
+  if (size > HF_LABEL_SIZE_MAX) {
+    return Status(Code::kINVALID_ARGUMENT, "the label is longer than " + std::to_string(HF_LABEL_SIZE_MAX) + " bytes");
+  }
+  out->assign(given, size);
+  return {};
+}
+
 Status read_open_options(const hf_open_options* given, txn::DatabaseOptions* out) {
   hf_open_options options;
   if (Status status = read_sized(given, "hf_open_options", &options); !status.ok()) return status;
-  if ((options.flags & ~(HF_OPEN_NO_CREATE | HF_OPEN_NO_THREAD)) != 0) return illegal("flags", options.flags);
+  constexpr std::uint32_t kFlags =
+      HF_OPEN_NO_CREATE | HF_OPEN_NO_THREAD | HF_OPEN_LOCK_ORDERED | HF_OPEN_NO_DEADLOCK_SEARCH | HF_OPEN_NO_HEAT;
+  if ((options.flags & ~kFlags) != 0) return illegal("flags", options.flags);
   if (options.reserved != 0) return illegal("reserved", options.reserved);
+  if (options.locks_max > lock::kLocksMax) return illegal("locks_max", options.locks_max);
+  if (options.lock_reserved != 0) return illegal("lock_reserved", options.lock_reserved);
   if (Status status = read_levels(options.isolation, options.durability, &out->isolation, &out->durability);
       !status.ok()) {
     return status;
@@ -124,15 +136,21 @@ Status read_open_options(const hf_open_options* given, txn::DatabaseOptions* out
   out->txn_deadline_ms = limit(options.txn_deadline_ms, 0);
   out->txn_idle_ms = limit(options.txn_idle_ms, 0);
   out->tables_max = or_default(options.tables_max, out->tables_max);
+  out->lock_timeout_ms = lock_timeout(or_default(options.lock_timeout_ms, out->lock_timeout_ms));
+  out->locks_max = or_default(options.locks_max, out->locks_max);
+  out->lock_ordered = (options.flags & HF_OPEN_LOCK_ORDERED) != 0;
+  out->deadlock_search = (options.flags & HF_OPEN_NO_DEADLOCK_SEARCH) == 0;
+  out->heat = (options.flags & HF_OPEN_NO_HEAT) == 0;
   return {};
 }
 
-Status read_txn_options(const txn::DatabaseOptions& defaults, const hf_txn_options* given, txn::TxnOptions* out) {
+Status read_txn_options(const txn::DatabaseOptions& defaults, const hf_txn_options* given, txn::TxnOptions* out,
+                        hf_session** session) {
+  constexpr std::uint32_t kFlags = HF_TXN_READ_ONLY | HF_TXN_BASE_ONLY | HF_TXN_READ_DURABLE | HF_TXN_LOCK_ORDERED |
+                                   HF_TXN_NO_DEADLOCK_SEARCH | HF_TXN_NO_HEAT;
   hf_txn_options options;
   if (Status status = read_sized(given, "hf_txn_options", &options); !status.ok()) return status;
-  if ((options.flags & ~(HF_TXN_READ_ONLY | HF_TXN_BASE_ONLY | HF_TXN_READ_DURABLE)) != 0) {
-    return illegal("flags", options.flags);
-  }
+  if ((options.flags & ~kFlags) != 0) return illegal("flags", options.flags);
   out->isolation = defaults.isolation;
   out->durability = defaults.durability;
   if (Status status = read_levels(options.isolation, options.durability, &out->isolation, &out->durability);
@@ -144,6 +162,11 @@ Status read_txn_options(const txn::DatabaseOptions& defaults, const hf_txn_optio
   out->read_durable = (options.flags & HF_TXN_READ_DURABLE) != 0;
   out->deadline_ms = limit(options.deadline_ms, defaults.txn_deadline_ms);
   out->idle_ms = limit(options.idle_ms, defaults.txn_idle_ms);
+  out->lock_timeout_ms = lock_timeout(or_default(options.lock_timeout_ms, defaults.lock_timeout_ms));
+  out->lock_ordered = defaults.lock_ordered || (options.flags & HF_TXN_LOCK_ORDERED) != 0;
+  out->deadlock_search = defaults.deadlock_search && (options.flags & HF_TXN_NO_DEADLOCK_SEARCH) == 0;
+  out->heat = defaults.heat && (options.flags & HF_TXN_NO_HEAT) == 0;
+  *session = options.session;
   return read_label(options.label, &out->label);
 }
 
@@ -161,11 +184,40 @@ Status read_cursor_options(const hf_cursor_options* given, txn::Range* out) {
   out->high_inclusive = (options.flags & HF_CURSOR_HIGH_INCLUSIVE) != 0;
   out->skip = options.skip;
   out->limit = options.limit;
+  if (options.lock_wait > HF_SKIP_LOCKED) return illegal("lock_wait", options.lock_wait);
+  out->locks = options.lock_mode != 0;
+  out->skip_locked = options.lock_wait == HF_SKIP_LOCKED;
+  out->lock.wait = options.lock_wait == HF_WAIT;
+  out->lock.timeout_ms = lock_timeout(options.lock_timeout_ms);
+  return read_lock_mode(options.lock_mode, LockUse::kRead, &out->lock.mode);
+}
+
+Status read_lock_mode(std::uint32_t given, LockUse use, lock::Mode* out) {
+  const std::uint32_t mode =
+      or_default<std::uint32_t>(given, use == LockUse::kShare ? HF_LOCK_SHARED : HF_LOCK_EXCLUSIVE);
+  const bool is_legal = use == LockUse::kAny      ? mode <= HF_LOCK_INCREMENT
+                        : use == LockUse::kRead   ? mode <= HF_LOCK_EXCLUSIVE
+                        : use == LockUse::kUpdate ? mode == HF_LOCK_EXCLUSIVE
+                                                  : mode == HF_LOCK_SHARED;
+  if (!is_legal) return illegal("lock mode", given);
+  *out = static_cast<lock::Mode>(mode);
   return {};
 }
 
+Status read_lock_options(const hf_lock_options* given, LockUse use, LockCall* out) {
+  hf_lock_options options;
+  if (Status status = read_sized(given, "hf_lock_options", &options); !status.ok()) return status;
+  if (options.wait > HF_SKIP_LOCKED) return illegal("wait", options.wait);
+  if ((options.flags & ~static_cast<std::uint32_t>(HF_LOCK_STRICT)) != 0) return illegal("flags", options.flags);
+  out->skip = options.wait == HF_SKIP_LOCKED;
+  out->rule.wait = options.wait == HF_WAIT;
+  out->rule.strict = (options.flags & HF_LOCK_STRICT) != 0;
+  out->rule.timeout_ms = lock_timeout(options.timeout_ms);
+  return read_lock_mode(options.mode, use, &out->rule.mode);
+}
+
 Status read_transact_options(const txn::DatabaseOptions& defaults, const hf_transact_options* given,
-                             txn::RetryOptions* retry, txn::TxnOptions* txn) {
+                             txn::RetryOptions* retry, txn::TxnOptions* txn, hf_session** session) {
   constexpr std::uint64_t kPauseMax_us = kIntervalMax_ms * 1000;
   hf_transact_options options;
   if (Status status = read_sized(given, "hf_transact_options", &options); !status.ok()) return status;
@@ -177,7 +229,14 @@ Status read_transact_options(const txn::DatabaseOptions& defaults, const hf_tran
   retry->backoff_min_us = std::min(or_default(options.backoff_min_us, retry->backoff_min_us), retry->backoff_max_us);
   const hf_txn_options unset{};
   const bool is_set = std::memcmp(&options.txn, &unset, sizeof unset) != 0;
-  return read_txn_options(defaults, is_set ? &options.txn : nullptr, txn);
+  if (is_set && options.txn.size > sizeof options.txn) {
+    // A newer program's: what this version does not know lies behind the struct, and read_sized has seen that it is
+    // zero.
+    const std::uint64_t room = given->size - offsetof(hf_transact_options, txn);
+    if (options.txn.size > room) return wrong_size("hf_transact_options.txn", options.txn.size);
+    options.txn.size = sizeof options.txn;
+  }
+  return read_txn_options(defaults, is_set ? &options.txn : nullptr, txn, session);
 }
 
 Status check_table_name(const char* name) {

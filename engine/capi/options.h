@@ -54,12 +54,25 @@ void write_sized(const Output& full, Output* out) noexcept {
 }
 
 Status read_open_options(const hf_open_options* given, txn::DatabaseOptions* out);
-// NULL and zero fields are the database's defaults.
-Status read_txn_options(const txn::DatabaseOptions& defaults, const hf_txn_options* given, txn::TxnOptions* out);
+// NULL and zero fields are the database's defaults. *session: as the caller gave it, not looked at yet; out->session is
+// for who has (enter_session).
+Status read_txn_options(const txn::DatabaseOptions& defaults, const hf_txn_options* given, txn::TxnOptions* out,
+                        hf_session** session);
 // The bounds still point to the caller's memory.
 Status read_cursor_options(const hf_cursor_options* given, txn::Range* out);
 Status read_transact_options(const txn::DatabaseOptions& defaults, const hf_transact_options* given,
-                             txn::RetryOptions* retry, txn::TxnOptions* txn);
+                             txn::RetryOptions* retry, txn::TxnOptions* txn, hf_session** session);
+
+// What a call that locks is for: the modes that it takes, the first of them when none is named.
+enum class LockUse { kAny, kRead /* exclusive, shared */, kUpdate /* exclusive */, kShare /* shared */ };
+struct LockCall {
+  txn::LockRule rule;
+  bool skip = false;  // rule.wait is false then
+};
+Status read_lock_options(const hf_lock_options* given, LockUse use, LockCall* out);
+Status read_lock_mode(std::uint32_t given, LockUse use, lock::Mode* out);
+// A name for reports; NULL leaves *out as it is.
+Status read_label(const char* given, std::string* out);
 // 1 to HF_TABLE_NAME_SIZE_MAX bytes of UTF-8 without control characters.
 Status check_table_name(const char* name);
 

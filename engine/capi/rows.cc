@@ -7,21 +7,6 @@
 namespace hf::capi {
 namespace {
 
-// `body` takes the transaction, the table and the key, and answers a Status.
-template <typename Body>
-int row_call(hf_txn* txn, hf_table* table, hf_bytes key, Body&& body) noexcept {
-  return txn_call(txn, [&](hf_txn& t) {
-    if (!table_is_legal(table, t.database)) [[unlikely]]
-      return fail(t, wrong_table(table));
-    if (!key_is_legal(key)) [[unlikely]]
-      return fail(t, wrong_key(key), {.table = table});
-    Status status = body(*t.inner, *table->table, to_bytes(key));
-    if (status.ok()) [[likely]]
-      return static_cast<int>(HF_OK);
-    return fail(t, std::move(status), {.table = table, .key = to_bytes(key)});
-  });
-}
-
 template <typename Body>
 int write_call(hf_txn* txn, hf_table* table, hf_bytes key, hf_bytes value, Body&& body) noexcept {
   return row_call(txn, table, key, [&](txn::Transaction& inner, txn::Table& to, Bytes row_key) -> Status {
@@ -45,7 +30,7 @@ Status get_one(txn::Transaction& inner, txn::Table& table, Bytes key, bool is_fi
   if (status.ok()) {
     fill_row(view, row);
   } else if (status.code() == Code::kNOT_FOUND) {
-    *row = {{nullptr, 0}, 0, 0, HF_NOT_FOUND, 0};
+    *row = no_row(HF_NOT_FOUND);
     status = {};
   }
   return status;

@@ -31,6 +31,16 @@ hf_stats translate(const txn::DatabaseStats& from) noexcept {
   to.oldest_pin_pid = from.oldest_pin_pid;
   to.private_bytes = from.private_bytes;
   to.takeovers = from.takeovers;
+  to.locks_max = from.locks.locks_max;
+  to.locks_held = from.locks.units_in_use;
+  to.lock_waits = from.locks.waits;
+  to.lock_timeouts = from.locks.timeouts;
+  to.deadlocks = from.locks.deadlocks;
+  to.lock_handovers = from.locks.handovers;
+  to.lock_expiries = from.locks.expiries;
+  to.lock_wait_longest_us = from.locks.longest_wait_ns / 1000;
+  to.lock_waited_us = from.locks.waited_ns / 1000;
+  to.hot_buckets = from.locks.hot_cells;
   return to;
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // hf_transact: the caller's function as a transaction, with retries.
+#include <chrono>
 #include <thread>
 
 #include "capi/attempts.h"
@@ -15,13 +16,20 @@ class Lent {
     leave(&txn_);
   }
   Lent(const Lent&) = delete;
-  // A thread that the function left behind may be in a call, which never waits for anybody: it is out in a moment.
+  // A thread that the function left behind may be in a call: out in a moment, or waiting for a lock.
   ~Lent() {
-    while (enter(&txn_) != HF_OK) std::this_thread::yield();
+    for (int tries = 0; enter(&txn_) != HF_OK; ++tries) {
+      if (tries < kYields) {
+        std::this_thread::yield();
+      } else {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    }
     txn_.in_transact = false;
   }
 
  private:
+  static constexpr int kYields = 100;
   hf_txn& txn_;
 };
 

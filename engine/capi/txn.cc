@@ -66,15 +66,24 @@ hf_txn* new_txn(hf_db& db) {
 Status begin(hf_txn& txn, const hf_txn_options* options) {
   if (options == nullptr) return txn.inner->begin(txn.db->txn_defaults);
   txn::TxnOptions own;
-  if (Status status = read_txn_options(txn.inner->database().options(), options, &own); !status.ok()) return status;
+  hf_session* session = nullptr;
+  if (Status status = read_txn_options(txn.inner->database().options(), options, &own, &session); !status.ok())
+    return status;
+  if (Status status = enter_session(txn, session, &own); !status.ok()) return status;
   return txn.inner->begin(own);
 }
 
-// Who or what was in the way of a commit that failed with that code.
+// After its transaction has ended.
+void leave_session(hf_txn& txn) noexcept {
+  const std::lock_guard lock(txn.session->mutex);
+  --txn.session->users;
+  txn.session = nullptr;
+}
+
+// Which row, or who, was in the way of a commit that failed with that code.
 txn::Obstacle obstacle_of(const hf_txn& txn, Code code) {
-  if (code == Code::kCONFLICT || code == Code::kVERSION_MISMATCH) return txn.inner->obstacle();
+  if (code == Code::kVERSION_MISMATCH) return txn.inner->obstacle();
   txn::Obstacle obstacle;
-  if (code != Code::kOVERLOADED) return obstacle;
   txn::OldestPin pin = txn.inner->database().oldest_pin();
   if (pin.base == kCsnMax) return obstacle;
   obstacle.other_pid = pin.pid;
@@ -120,7 +129,9 @@ void end_txn(hf_txn* txn) noexcept {
   hf_db* const db = txn->db;
   if (txn->cursors != nullptr) close_cursors(*txn);
   txn->inner->abort();
+  if (txn->session != nullptr) leave_session(*txn);
   if (txn->failure.code() != HF_OK) txn->failure.clear();
+  if (!txn->cycle.empty()) txn->cycle.clear();
   txn->word.store(0, std::memory_order_release);
   if (keep_idle(*db, txn)) return;
   forget(txn);
@@ -141,6 +152,24 @@ bool end_idle_txns(hf_db& db) noexcept {
     leave_db(&db);
   }
   return all;
+}
+
+Status enter_session(hf_txn& txn, hf_session* session, txn::TxnOptions* options) {
+  if (session == nullptr) return {};
+  if (const int code = check_live(session); code == HF_FORKED) return Code::kFORKED;
+  if (is_live(session)) {
+    const std::lock_guard lock(session->mutex);
+    if (is_live(session)) {  // still, and it stays so while this is locked
+      if (session->database != txn.database) {
+        return Status(Code::kMISUSE, "the session belongs to another database");
+      }
+      ++session->users;
+      txn.session = session;
+      options->session = &*session->inner;
+      return {};
+    }
+  }
+  return Status(Code::kMISUSE, "the session has ended");
 }
 
 void end_cursors(hf_txn& txn) noexcept {
@@ -164,8 +193,11 @@ int commit_txn(hf_txn& txn, bool wait) {
   Status status = txn.inner->commit(wait);
   if (status.ok()) [[likely]]
     return HF_OK;
-  const txn::Obstacle obstacle = obstacle_of(txn, status.code());
-  return txn.failure.set(std::move(status), obstacle);
+  if (status.code() == Code::kOVERLOADED || status.code() == Code::kVERSION_MISMATCH) {
+    const txn::Obstacle obstacle = obstacle_of(txn, status.code());
+    return txn.failure.set(std::move(status), obstacle);
+  }
+  return fail(txn, std::move(status));  // conflicts and locks are told in the same way whoever meets them
 }
 
 }  // namespace hf::capi
@@ -249,7 +281,7 @@ int hf_restart(hf_txn* txn) {
   });
 }
 
-// Also for signal handlers: loads and stores only.
+// Also for signal handlers: loads, stores, and a system call that wakes.
 int hf_cancel(hf_txn* txn) {
   if (const int code = check_live(txn); code != HF_OK) return code;
   txn->cancelled.store(true, std::memory_order_seq_cst);

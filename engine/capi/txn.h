@@ -16,6 +16,10 @@ void end_txn(hf_txn* txn) noexcept;
 // Frees the idle handles if they are the only users of `db`; false when they are not. Requires: `db` is being closed.
 bool end_idle_txns(hf_db& db) noexcept;
 
+// Puts the handle's next transactions inside of the session, which may be null: options->session. The handle counts as
+// a user of it until end_txn. Requires: the handle is in use, and in no session yet.
+Status enter_session(hf_txn& txn, hf_session* session, txn::TxnOptions* options);
+
 // The transaction behind them ends: the cursors' handles stay and answer HF_MISUSE. Requires: the handle is in use.
 void end_cursors(hf_txn& txn) noexcept;
 // Their handles end as well. Requires: the handle is in use.

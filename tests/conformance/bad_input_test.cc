@@ -274,7 +274,7 @@ TEST_F(BadInput, LargerOptionsHaveToBeZero) {
 TEST_F(BadInput, OptionValues) {
   hf_txn* txn = nullptr;
   hf_txn_options options = HF_TXN_OPTIONS_INIT;
-  options.flags = 8;
+  options.flags = 64;
   EXPECT_EQ(hf_begin(db_, &options, &txn), HF_INVALID_ARGUMENT);
   options = HF_TXN_OPTIONS_INIT;
   options.isolation = 4;
@@ -379,7 +379,7 @@ TEST_F(BadInput, Operations) {
     EXPECT_EQ(result.error.code, wanted);
     EXPECT_NE(std::string(result.error.message).find("operation 1"), std::string::npos) << result.error.message;
   };
-  for (const std::uint32_t kind : {0u, 12u, UINT32_MAX}) {
+  for (const std::uint32_t kind : {0u, 15u, UINT32_MAX}) {
     hf_operation bad = good;
     bad.kind = kind;
     refused(bad, HF_INVALID_ARGUMENT);

@@ -111,7 +111,7 @@ TEST_F(BadOpen, Options) {
   options.size = 7;
   refused_with(options, "hf_open_options");
   options = HF_OPEN_OPTIONS_INIT;
-  options.flags = 4;
+  options.flags = 32;
   refused_with(options, "flags");
   options = HF_OPEN_OPTIONS_INIT;
   options.isolation = 17;
@@ -122,6 +122,12 @@ TEST_F(BadOpen, Options) {
   options = HF_OPEN_OPTIONS_INIT;
   options.reserved = 1;
   refused_with(options, "reserved");
+  options = HF_OPEN_OPTIONS_INIT;
+  options.locks_max = 262'145;
+  refused_with(options, "locks_max");
+  options = HF_OPEN_OPTIONS_INIT;
+  options.lock_reserved = 1;
+  refused_with(options, "lock_reserved");
   options = HF_OPEN_OPTIONS_INIT;
   options.txn_bytes_max = (64u << 20) + 1;
   refused_with(options, "txn_bytes_max");

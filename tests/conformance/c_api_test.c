@@ -341,18 +341,24 @@ struct counter {
   int answer;
 };
 
+/* Conflicts in another row each time: the rows of earlier conflicts are locked by then. */
 static int add_one(hf_txn* txn, void* context) {
   struct counter* counter = context;
   hf_row row;
   char value[2] = "1";
+  char contested[32];
   hf_bytes bytes;
   int code = hf_get(txn, counter->table, b("counter"), &row);
   counter->runs++;
   if (code != HF_OK && code != HF_NOT_FOUND) return code;
+  snprintf(contested, sizeof contested, "contested%d", counter->runs);
   if (code == HF_OK) value[0] = (char)(*(const char*)row.value.data + 1);
   if (counter->runs <= counter->conflicts_to_make) {
     hf_txn* other = begin(counter->db);
-    ANSWERS(HF_OK, hf_put(other, counter->table, b("counter"), b("4"), 0));
+    hf_row unused;
+    int found = hf_get(txn, counter->table, b(contested), &unused);
+    if (found != HF_OK && found != HF_NOT_FOUND) return found;
+    ANSWERS(HF_OK, hf_put(other, counter->table, b(contested), b("4"), 0));
     ANSWERS(HF_OK, hf_commit(other));
     ANSWERS(HF_OK, hf_txn_end(&other));
   }
@@ -473,6 +479,126 @@ static void test_execute(hf_db* db, hf_table* table) {
   ANSWERS(HF_OK, hf_execute(db, NULL, NULL, 0, NULL, NULL));
 }
 
+static int is_positive(const hf_row* row, void* context) {
+  (void)context;
+  return row != NULL && row->value.size != 0;
+}
+
+static int count_lock(const hf_lock_info* info, void* context) {
+  CHECK(info->size == sizeof *info && info->mode_held == HF_LOCK_EXCLUSIVE && info->mode_wanted == 0);
+  ++*(int*)context;
+  return 0;
+}
+
+static void test_locks(hf_db* db, hf_table* table) {
+  hf_txn* one = begin(db);
+  hf_txn* two = begin(db);
+  hf_lock_options now = HF_LOCK_OPTIONS_INIT;
+  hf_lock_request requests[2];
+  hf_cursor_options range = HF_CURSOR_OPTIONS_INIT;
+  hf_cursor* cursor = NULL;
+  hf_error error = HF_ERROR_INIT;
+  hf_bytes keys[2];
+  hf_row rows[2];
+  size_t count = 7;
+  int locked = 0, seen = 0;
+  now.wait = HF_NO_WAIT;
+  ANSWERS(HF_OK, hf_put(one, table, b("l1"), b("1"), 0));
+  ANSWERS(HF_OK, hf_put(one, table, b("l2"), b("2"), 0));
+  ANSWERS(HF_OK, hf_commit(one));
+  ANSWERS(HF_OK, hf_restart(one));
+  CHECK(hf_txn_number(one) == 0);
+  ANSWERS(HF_OK, hf_lock(one, table, b("l1"), NULL));
+  CHECK(hf_txn_number(one) != 0);
+  ANSWERS(HF_LOCKED, hf_lock(two, table, b("l1"), &now));
+  ANSWERS(HF_OK, hf_txn_error(two, &error));
+  CHECK(error.code == HF_LOCKED && error.other_txn == hf_txn_number(one) && strcmp(error.table, "rows") == 0);
+  CHECK(error.mode_wanted == HF_LOCK_EXCLUSIVE && error.other_mode_held == HF_LOCK_EXCLUSIVE);
+  requests[0].table = requests[1].table = table;
+  requests[0].key = b("l2");
+  requests[1].key = b("l1");
+  requests[0].mode = requests[1].mode = 0;
+  requests[0].code = requests[1].code = -1;
+  ANSWERS(HF_LOCKED, hf_lock_many(two, requests, 2, &now));
+  now.wait = HF_SKIP_LOCKED;
+  ANSWERS(HF_OK, hf_lock_many(two, requests, 2, &now));
+  CHECK(requests[0].code == HF_OK && requests[1].code == HF_LOCKED);
+  ANSWERS(HF_OK, hf_get_for_update(two, table, b("l2"), NULL, rows));
+  CHECK(is(rows[0].value, "2"));
+  ANSWERS(HF_LOCKED, hf_get_for_share(two, table, b("l1"), &now, rows));
+  keys[0] = b("l1");
+  keys[1] = b("l2");
+  ANSWERS(HF_OK, hf_get_many_for_update(one, table, keys, 2, &now, rows));
+  CHECK(rows[0].code == HF_OK && is(rows[0].value, "1") && rows[1].code == HF_LOCKED);
+  ANSWERS(HF_OK, hf_get_many_for_share(one, table, keys, 1, &now, rows));
+  ANSWERS(HF_OK, hf_lock_if(one, table, b("l1"), &now, is_positive, NULL, rows, &locked));
+  CHECK(locked == 1 && is(rows[0].value, "1"));
+  range.prefix = b("l");
+  range.lock_mode = HF_LOCK_EXCLUSIVE;
+  range.lock_wait = HF_SKIP_LOCKED;
+  ANSWERS(HF_OK, hf_cursor_open(two, table, &range, &cursor));
+  ANSWERS(HF_OK, hf_cursor_next(cursor, keys, rows));
+  CHECK(is(keys[0], "l2"));
+  ANSWERS(HF_END, hf_cursor_next(cursor, keys, rows));
+  ANSWERS(HF_OK, hf_cursor_close(&cursor));
+  ANSWERS(HF_OK, hf_locks(db, count_lock, &seen));
+  CHECK(seen == 2);
+  ANSWERS(HF_OK, hf_txn_cycle(one, NULL, 0, &count));
+  CHECK(count == 0);
+  ANSWERS(HF_OK, hf_txn_end(&one));
+  ANSWERS(HF_OK, hf_txn_end(&two));
+}
+
+static void test_sessions(hf_db* db, hf_table* table) {
+  hf_session* session = NULL;
+  hf_txn_options options = HF_TXN_OPTIONS_INIT;
+  hf_error error = HF_ERROR_INIT;
+  hf_txn* txn = NULL;
+  hf_row row;
+  ANSWERS(HF_OK, hf_session_open(db, "nightly", &session));
+  ANSWERS(HF_OK, hf_session_lock(session, b("invoices"), NULL));
+  ANSWERS(HF_NOT_FOUND, hf_session_unlock(session, b("orders")));
+  ANSWERS(HF_OK, hf_session_error(session, &error));
+  CHECK(error.code == HF_NOT_FOUND && error.key_size == 6);
+  options.session = session;
+  ANSWERS(HF_OK, hf_begin(db, &options, &txn));
+  ANSWERS(HF_OK, hf_get(txn, table, b("l1"), &row));
+  ANSWERS(HF_MISUSE, hf_session_close(&session));
+  ANSWERS(HF_OK, hf_txn_end(&txn));
+  ANSWERS(HF_OK, hf_session_cancel(session));
+  ANSWERS(HF_OK, hf_session_unlock(session, b("invoices")));
+  ANSWERS(HF_OK, hf_session_close(&session));
+  CHECK(session == NULL);
+}
+
+static void test_counters(hf_db* db, hf_table* table) {
+  hf_txn* txn = begin(db);
+  hf_operation operation;
+  hf_operation_result result;
+  int64_t value = 0;
+  ANSWERS(HF_OK, hf_counter_set(txn, table, b("count"), 40));
+  ANSWERS(HF_OK, hf_add(txn, table, b("count"), 2, 0, 42));
+  ANSWERS(HF_OUT_OF_RANGE, hf_add(txn, table, b("count"), 1, 0, 42));
+  ANSWERS(HF_WRONG_TYPE, hf_add(txn, table, b("l1"), 1, 0, 42));
+  ANSWERS(HF_OK, hf_counter_get(txn, table, b("count"), &value));
+  CHECK(value == 42);
+  ANSWERS(HF_OK, hf_commit(txn));
+  ANSWERS(HF_OK, hf_counter_after(txn, table, b("count"), &value));
+  CHECK(value == 42);
+  memset(&operation, 0, sizeof operation);
+  operation.kind = HF_OP_ADD;
+  operation.table = table;
+  operation.key = b("count");
+  operation.delta = -2;
+  operation.max = 100;
+  ANSWERS(HF_OK, hf_execute(db, NULL, &operation, 1, &result, NULL));
+  CHECK(result.counter == 40);
+  ANSWERS(HF_OK, hf_restart(txn));
+  ANSWERS(HF_OK, hf_counter_reset(txn, table, b("count")));
+  ANSWERS(HF_OK, hf_commit(txn));
+  ANSWERS(HF_OK, hf_txn_end(&txn));
+}
+
 static void test_load(hf_db* db) {
   hf_table* table = NULL;
   hf_load* load = NULL;
@@ -553,6 +679,9 @@ int c_api_failures(const char* directory) {
   test_tickets(db, table);
   test_transact(db, table);
   test_execute(db, table);
+  test_locks(db, table);
+  test_sessions(db, table);
+  test_counters(db, table);
   test_load(db);
   test_figures(db, table);
   ANSWERS(HF_OK, hf_close(&db));

@@ -189,11 +189,13 @@ TEST_F(CppFace, TransactRetries) {
   holdfast::transact_report report;
   const auto sold = db_.transact(
       [&](Transaction& txn) -> holdfast::result<int> {
-        const auto row = txn.find(table_, "stock");
+        // Another row each time: those of earlier conflicts are locked by then.
+        const std::string contested = "stock" + std::to_string(++runs);
+        const auto row = txn.find(table_, contested);
         if (!row) return row.error();
-        if (++runs < 3) {  // somebody else is faster
+        if (runs < 3) {  // somebody else is faster
           auto other = db_.begin().value();
-          EXPECT_TRUE(other.put(table_, "stock", "7"));
+          EXPECT_TRUE(other.put(table_, contested, "7"));
           EXPECT_TRUE(other.commit());
         }
         if (auto put = txn.put(table_, "stock", "6"); !put) return put.error();

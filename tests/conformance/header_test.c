@@ -24,12 +24,15 @@ int header_test_failures(void) {
   hf_txn_options txn_options = HF_TXN_OPTIONS_INIT;
   hf_cursor_options cursor_options = HF_CURSOR_OPTIONS_INIT;
   hf_transact_options transact_options = HF_TRANSACT_OPTIONS_INIT;
+  hf_lock_options lock_options = HF_LOCK_OPTIONS_INIT;
   int failures = 0;
   failures += error.size != sizeof error || error.code != HF_OK || error.message[0] != '\0';
   failures += open_options.size != sizeof open_options || open_options.label != NULL || open_options.reserved != 0;
   failures += txn_options.size != sizeof txn_options || txn_options.label != NULL;
   failures += cursor_options.size != sizeof cursor_options || cursor_options.limit != 0;
   failures += transact_options.size != sizeof transact_options || transact_options.txn.size != 0;
+  failures += lock_options.size != sizeof lock_options || lock_options.timeout_ms != 0;
+  failures += txn_options.session != NULL || open_options.lock_reserved != 0 || cursor_options.lock_mode != 0;
   failures += !is_code(HF_OK) || !is_code(HF_INTERNAL) || is_code(HF_CODE_FORCE_INT);
   failures += sizeof(HF_OK) != sizeof(int);
   return failures;
