@@ -17,9 +17,9 @@ import rows
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FULL = {"rows": 1_000_000, "repeat": 5, "seconds": 3.0, "warmup": 0.5, "read_seconds": 1.0, "log_mib": 256,
-        "sustained_seconds": 120}
+        "sustained_seconds": 120, "fairness_seconds": 10, "kills": 100}
 QUICK = {"rows": 100_000, "repeat": 3, "seconds": 0.5, "warmup": 0.2, "read_seconds": 0.1, "log_mib": 32,
-         "sustained_seconds": 5}
+         "sustained_seconds": 5, "fairness_seconds": 2, "kills": 10}
 
 
 # A quiet disk varies by a few per cent; twice as slow between two repetitions means that the row says nothing.
@@ -63,7 +63,7 @@ def shown(value, unit):
         return f"{value / rows.MIB:.1f} MiB" if value >= rows.MIB / 10 else f"{value / 1024:.0f} KiB"
     if unit == "x":
         return f"{value:.2f}"
-    return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"
+    return f"{value:.3g} {unit}".rstrip() if value < 1000 else f"{value:.0f} {unit}".rstrip()
 
 
 def print_line(cells):

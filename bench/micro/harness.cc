@@ -55,6 +55,12 @@ std::uint64_t Value::row_of(const void* data) {
   return row;
 }
 
+std::uint64_t Value::generation_of(const void* data) {
+  std::uint64_t generation;
+  std::memcpy(&generation, static_cast<const char*>(data) + sizeof generation, sizeof generation);
+  return generation;
+}
+
 void Report::name(std::string_view name) {
   if (!fields_.empty()) fields_ += ", ";
   fields_.append("\"").append(name).append("\": ");

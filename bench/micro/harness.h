@@ -26,8 +26,11 @@ struct Options {
   unsigned threads = 1;  // of each process
   double seconds = 3.0;  // measured, after the warm-up
   double warmup_seconds = 0.5;
-  bool relaxed = false;  // commits do not wait for the disk
-  bool memory = false;   // also watch the private memory of the processes; costs speed
+  bool relaxed = false;     // commits do not wait for the disk
+  bool memory = false;      // also watch the private memory of the processes; costs speed
+  bool strict = false;      // locks in exact order of arrival
+  bool optimistic = false;  // no locks asked for: hf_transact
+  unsigned kills = 100;     // of holders of a lock
 };
 
 // Prints a message and ends the process without running destructors: other threads may be in the engine.
@@ -75,8 +78,9 @@ class Value {
   Value();
   void stamp(std::uint64_t row, std::uint64_t generation);
   const unsigned char* data() const { return bytes_; }
-  // The row number that a value was stamped with.
+  // What a value was stamped with.
   static std::uint64_t row_of(const void* data);
+  static std::uint64_t generation_of(const void* data);
 
  private:
   unsigned char bytes_[kValueSize];

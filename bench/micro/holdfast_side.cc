@@ -6,9 +6,6 @@ namespace {
 
 constexpr std::uint64_t kMergeNever_ms = 24u * 3600u * 1000u;  // longer than any run
 
-hf_bytes view(const Key& key) { return {key.bytes, kKeySize}; }
-hf_bytes view(const Value& value) { return {value.data(), kValueSize}; }
-
 unsigned first_byte(const hf_bytes& bytes) { return *static_cast<const unsigned char*>(bytes.data); }
 
 [[noreturn]] void fail_with(const char* call, int code, const hf_error& error) {
@@ -50,7 +47,13 @@ HoldfastSide::~HoldfastSide() {
   if (code != HF_OK) fail("holdfast: hf_close: %s: %s", hf_code_name(code), hf_code_text(code));
 }
 
-void HoldfastSide::make_table() { check(hf_table_ensure(db_, kTableName, &table_), "hf_table_ensure"); }
+hf_table* HoldfastSide::ensure_table(const char* name) {
+  hf_table* table = nullptr;
+  check(hf_table_ensure(db_, name, &table), "hf_table_ensure");
+  return table;
+}
+
+void HoldfastSide::make_table() { table_ = ensure_table(kTableName); }
 
 void HoldfastSide::load(std::uint64_t rows) {
   hf_load* load = nullptr;
@@ -107,6 +110,11 @@ Figures HoldfastSide::figures() {
   figures.syncs = stats.syncs;
   figures.commits = stats.commits;
   figures.csn = stats.csn_published;
+  figures.conflicts = stats.conflicts;
+  figures.lock_waits = stats.lock_waits;
+  figures.lock_handovers = stats.lock_handovers;
+  figures.deadlocks = stats.deadlocks;
+  figures.hot_buckets = stats.hot_buckets;
   figures.log_bytes = stats.log_bytes;
   figures.overlay_bytes = stats.overlay_bytes;
   figures.overlay_bytes_max = stats.overlay_bytes_max;
@@ -145,8 +153,24 @@ void HoldfastSide::Writer::put(const Key& key, const Value& value) {
   }
 }
 
+void HoldfastSide::Transactor::run_function(hf_transact_fn attempt, void* context) {
+  hf_transact_result result;
+  for (;;) {
+    result.size = sizeof result;
+    const int code = hf_transact(side_.db_, nullptr, attempt, context, &result);
+    retries_ += result.attempts - 1;
+    if (code == HF_OK) return;
+    if (!hf_is_retryable(code)) fail_with("hf_transact", code, result.error);
+    ++retries_;  // it gave up after its own limit of attempts or time
+  }
+}
+
 void HoldfastSide::Reader::begin() {
-  static constexpr hf_txn_options kOptions = {sizeof(hf_txn_options), HF_TXN_READ_ONLY, 0, 0, 0, 0, nullptr};
+  static constexpr hf_txn_options kOptions = [] {
+    hf_txn_options options = HF_TXN_OPTIONS_INIT;
+    options.flags = HF_TXN_READ_ONLY;
+    return options;
+  }();
   const int code = hf_begin(side_.db_, &kOptions, &txn_);
   if (code != HF_OK) side_.check(code, "hf_begin");
 }

@@ -30,11 +30,15 @@ LmdbSide::LmdbSide(const std::string& directory, const OpenMode& mode) {
 
 LmdbSide::~LmdbSide() { mdb_env_close(env_); }
 
-void LmdbSide::make_table() {
+void LmdbSide::make_table() { table_ = ensure_table(kTableName); }
+
+MDB_dbi LmdbSide::ensure_table(const char* name) {
   MDB_txn* txn = nullptr;
+  MDB_dbi table = 0;
   check(mdb_txn_begin(env_, nullptr, 0, &txn), "mdb_txn_begin");
-  check(mdb_dbi_open(txn, kTableName, MDB_CREATE, &table_), "mdb_dbi_open");
+  check(mdb_dbi_open(txn, name, MDB_CREATE, &table), "mdb_dbi_open");
   check(mdb_txn_commit(txn), "mdb_txn_commit");
+  return table;
 }
 
 void LmdbSide::load(std::uint64_t rows) {
@@ -85,6 +89,45 @@ void LmdbSide::Writer::put(const Key& key, const Value& value) {
   MDB_val key_view = view(key);
   MDB_val value_view = view(value);
   check(mdb_put(txn, side_.table_, &key_view, &value_view, 0), "mdb_put");
+  check(mdb_txn_commit(txn), "mdb_txn_commit");
+}
+
+LmdbSide::Change::Change(LmdbSide& side) { check(mdb_txn_begin(side.env_, nullptr, 0, &txn_), "mdb_txn_begin"); }
+
+LmdbSide::Change::~Change() {
+  if (txn_ != nullptr) mdb_txn_abort(txn_);
+}
+
+const void* LmdbSide::Change::get(MDB_dbi table, const Key& key) {
+  MDB_val key_view = view(key);
+  MDB_val value_view;
+  const int result = mdb_get(txn_, table, &key_view, &value_view);
+  if (result == MDB_NOTFOUND) return nullptr;
+  check(result, "mdb_get");
+  return value_view.mv_data;
+}
+
+void LmdbSide::Change::put(MDB_dbi table, const Key& key, const void* value, std::size_t size) {
+  MDB_val key_view = view(key);
+  MDB_val value_view{size, const_cast<void*>(value)};
+  check(mdb_put(txn_, table, &key_view, &value_view, 0), "mdb_put");
+}
+
+void LmdbSide::Change::insert(MDB_dbi table, const Key& key, const void* value, std::size_t size) {
+  MDB_val key_view = view(key);
+  MDB_val value_view{size, const_cast<void*>(value)};
+  check(mdb_put(txn_, table, &key_view, &value_view, MDB_NOOVERWRITE), "mdb_put");
+}
+
+std::uint64_t LmdbSide::Change::count(MDB_dbi table) {
+  MDB_stat stat;
+  check(mdb_stat(txn_, table, &stat), "mdb_stat");
+  return stat.ms_entries;
+}
+
+void LmdbSide::Change::commit() {
+  MDB_txn* txn = txn_;
+  txn_ = nullptr;  // freed whatever it answers
   check(mdb_txn_commit(txn), "mdb_txn_commit");
 }
 

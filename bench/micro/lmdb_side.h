@@ -37,6 +37,29 @@ class LmdbSide {
     LmdbSide& side_;
   };
 
+  MDB_dbi table() const { return table_; }
+  // Made when absent.
+  MDB_dbi ensure_table(const char* name);
+
+  // One write transaction of any kind; the constructor waits for its turn. Undone unless it is committed.
+  class Change {
+   public:
+    explicit Change(LmdbSide& side);
+    ~Change();
+    Change(const Change&) = delete;
+    Change& operator=(const Change&) = delete;
+
+    // The row's value, null when absent; valid until the next put.
+    const void* get(MDB_dbi table, const Key& key);
+    void put(MDB_dbi table, const Key& key, const void* value, std::size_t size);
+    void insert(MDB_dbi table, const Key& key, const void* value, std::size_t size);
+    std::uint64_t count(MDB_dbi table);  // rows
+    void commit();
+
+   private:
+    MDB_txn* txn_ = nullptr;
+  };
+
   class Reader {
    public:
     explicit Reader(LmdbSide& side);

@@ -18,7 +18,34 @@ constexpr const char* kUsage =
     "usage: holdfast_bench describe\n"
     "       holdfast_bench sync|load|put|open|recovery [--engine holdfast|lmdb] --dir DIRECTORY [--rows N]\n"
     "         [--processes N] [--threads N] [--seconds S] [--warmup S] [--relaxed] [--memory] [--log-mib N]\n"
-    "       holdfast_bench read --dir DIRECTORY [--rows N] [--overlay-rows N] [--benchmark_...]\n";
+    "       holdfast_bench hot-row|hot-counter|pairs|basket [--engine holdfast|lmdb] --dir DIRECTORY [--rows N]\n"
+    "         [--processes N] [--threads N] [--seconds S] [--warmup S] [--relaxed] [--strict] [--optimistic]\n"
+    "       holdfast_bench killed-holder --dir DIRECTORY [--processes N] [--threads N] [--kills N]\n"
+    "       holdfast_bench read --dir DIRECTORY [--rows N] [--overlay-rows N] [--benchmark_...]\n"
+    "       holdfast_bench lock --dir DIRECTORY [--rows N] [--benchmark_...]\n";
+
+struct Command {
+  std::string_view name;
+  int (*run)(const Options&);
+};
+constexpr Command kCommands[] = {
+    {"sync", run_sync},
+    {"load", run_load},
+    {"put", run_put},
+    {"open", run_open},
+    {"recovery", run_recovery},
+    {"hot-row", run_hot_row},
+    {"hot-counter", run_hot_counter},
+    {"pairs", run_pairs},
+    {"basket", run_basket},
+    {"killed-holder", run_killed_holder},
+};
+// What Google Benchmark runs; it takes options of its own.
+struct TimedCommand {
+  std::string_view name;
+  int (*run)(const Options&, int argc, char** argv);
+};
+constexpr TimedCommand kTimedCommands[] = {{"read", run_read}, {"lock", run_lock}};
 
 // Why the figures of this build would mean nothing; null when they do.
 const char* why_not_to_measure() {
@@ -69,6 +96,8 @@ bool set_option(Options& options, std::string_view name, const char* value) {
     options.processes = static_cast<unsigned>(number());
   } else if (name == "--threads") {
     options.threads = static_cast<unsigned>(number());
+  } else if (name == "--kills") {
+    options.kills = static_cast<unsigned>(number());
   } else if (name == "--seconds") {
     options.seconds = number();
   } else if (name == "--warmup") {
@@ -87,6 +116,10 @@ void parse(int argc, char** argv, Options& options, std::vector<char*>& rest) {
       options.relaxed = true;
     } else if (name == "--memory") {
       options.memory = true;
+    } else if (name == "--strict") {
+      options.strict = true;
+    } else if (name == "--optimistic") {
+      options.optimistic = true;
     } else if (name.starts_with("--benchmark_")) {
       rest.push_back(argv[i]);
     } else if (i + 1 < argc && set_option(options, name, argv[i + 1])) {
@@ -107,13 +140,13 @@ int run(int argc, char** argv) {
   std::vector<char*> rest{argv[0]};
   if (command.empty() || command.starts_with("-")) fail("no command\n%s", kUsage);
   parse(argc, argv, options, rest);
-  if (command == "read") return run_read(options, static_cast<int>(rest.size()), rest.data());
-  if (rest.size() > 1) fail("%s is for the command read only", rest[1]);
-  if (command == "sync") return run_sync(options);
-  if (command == "load") return run_load(options);
-  if (command == "put") return run_put(options);
-  if (command == "open") return run_open(options);
-  if (command == "recovery") return run_recovery(options);
+  for (const TimedCommand& timed : kTimedCommands) {
+    if (command == timed.name) return timed.run(options, static_cast<int>(rest.size()), rest.data());
+  }
+  if (rest.size() > 1) fail("%s is for the commands read and lock only", rest[1]);
+  for (const Command& known : kCommands) {
+    if (command == known.name) return known.run(options);
+  }
   fail("unknown command: %s\n%s", argv[1], kUsage);
 }
 

@@ -11,6 +11,9 @@
 //   merge_all()                  until rows_unmerged() is 0
 //   rows_unmerged()              rows of the table changed since the last merge
 //   figures()                    sizes and counters that the engine knows of itself
+//
+// Transactions of more than one put differ in shape, and each workload writes them out for both sides: with Runner and
+// Transactor on the one, with Change on the other.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +34,11 @@ struct Figures {
   std::uint64_t syncs = 0;
   std::uint64_t commits = 0;
   std::uint64_t csn = 0;  // newest visible commit
+  std::uint64_t conflicts = 0;
+  std::uint64_t lock_waits = 0;
+  std::uint64_t lock_handovers = 0;
+  std::uint64_t deadlocks = 0;
+  std::uint64_t hot_buckets = 0;
   std::uint64_t log_bytes = 0;
   std::uint64_t overlay_bytes = 0;
   std::uint64_t overlay_bytes_max = 0;

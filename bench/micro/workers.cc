@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <new>
 
 namespace hf::bench {
 namespace {
@@ -27,13 +26,13 @@ void check_status(pid_t pid, int status) {
 
 }  // namespace
 
-SharedControl::SharedControl() {
-  void* memory = mmap(nullptr, sizeof(Control), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+void* map_shared(std::size_t size) {
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) fail("mmap: %s", std::strerror(errno));
-  control_ = new (memory) Control{};
+  return memory;
 }
 
-SharedControl::~SharedControl() { munmap(control_, sizeof(Control)); }
+void unmap_shared(void* memory, std::size_t size) { munmap(memory, size); }
 
 void Children::start(const std::function<void()>& body) {
   std::fflush(nullptr);  // or the child prints what is buffered a second time

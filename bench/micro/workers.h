@@ -2,14 +2,17 @@
 // Worker processes and what they share with the process that measures.
 //
 // Processes are forked before any database is open, and each opens it for itself. Workers count what they did in shared
-// memory and read no clock; the measuring process takes the counts and the time at both ends of an interval.
+// memory and read no clock (but see contest.h); the measuring process takes the counts and the time at both ends of an
+// interval.
 #pragma once
 
 #include <sys/types.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <new>
 #include <vector>
 
 #include "side.h"
@@ -47,19 +50,25 @@ struct Control {
   WorkerSlot slots[kWorkersMax];
 };
 
-// A Control in memory that forked processes share.
-class SharedControl {
+// Zeroed memory that processes forked from now on share.
+void* map_shared(std::size_t size);
+void unmap_shared(void* memory, std::size_t size);
+
+// A T in such memory.
+template <class T>
+class Shared {
  public:
-  SharedControl();
-  ~SharedControl();
-  SharedControl(const SharedControl&) = delete;
-  SharedControl& operator=(const SharedControl&) = delete;
-  Control& operator*() const { return *control_; }
-  Control* operator->() const { return control_; }
+  Shared() : object_(new (map_shared(sizeof(T))) T{}) {}
+  ~Shared() { unmap_shared(object_, sizeof(T)); }
+  Shared(const Shared&) = delete;
+  Shared& operator=(const Shared&) = delete;
+  T& operator*() const { return *object_; }
+  T* operator->() const { return object_; }
 
  private:
-  Control* control_;
+  T* object_;
 };
+using SharedControl = Shared<Control>;
 
 // Forked children. One that fails ends the whole run, since it has said why on stderr. They die with their parent.
 class Children {

@@ -21,12 +21,31 @@ int run_recovery(const Options& options);
 // Point reads, begin + read + end, scans: Google Benchmark, both sides in one process, repetitions interleaved.
 int run_read(const Options& options, int argc, char** argv);
 
+// Locking and unlocking that nobody else is in the way of: Google Benchmark, in a new database. Holdfast only.
+int run_lock(const Options& options, int argc, char** argv);
+// One row, locked, read, written, committed by everybody; or through hf_transact, with options.optimistic.
+int run_hot_row(const Options& options);
+// One counter that everybody adds to.
+int run_hot_counter(const Options& options);
+// Two random rows read, one of them written. Holdfast only.
+int run_pairs(const Options& options);
+// Orders of five products each, the popular ones more often, in a new database.
+int run_basket(const Options& options);
+// From the SIGKILL of a lock's holder to the lock in other hands, options.kills times, in a new database. Holdfast
+// only.
+int run_killed_holder(const Options& options);
+
 // Calls `function.template operator()<Side>()` for the side that the options name.
 template <class Function>
 int with_side(const Options& options, Function function) {
   if (options.engine == HoldfastSide::kName) return function.template operator()<HoldfastSide>();
   if (options.engine == LmdbSide::kName) return function.template operator()<LmdbSide>();
   fail("no engine is named %s (there are: %s, %s)", options.engine.c_str(), HoldfastSide::kName, LmdbSide::kName);
+}
+
+// For what has no other side.
+inline void check_holdfast(const Options& options) {
+  if (options.engine != HoldfastSide::kName) fail("only %s is measured by this command", HoldfastSide::kName);
 }
 
 }  // namespace hf::bench
