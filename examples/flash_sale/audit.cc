@@ -8,7 +8,8 @@
 #include <map>
 #include <vector>
 
-#include "database.h"
+#include "die.h"
+#include "rows.h"
 #include "shop.h"
 
 namespace flash_sale {
@@ -27,31 +28,32 @@ struct Books {
 };
 
 template <typename Value>
-int read_table(Transaction txn, hf_table* table, std::map<std::uint32_t, Value>* rows) {
-  rows->clear();
-  return txn.for_each<Value>(table, [rows](std::uint32_t key, const Value& value) { rows->emplace(key, value); });
+holdfast::status read_table(holdfast::Transaction& txn, holdfast::Table table, std::map<std::uint32_t, Value>* rows) {
+  auto range = txn.range(table);
+  for (const auto& [key, row] : range) {
+    const auto value = value_of<Value>(row);
+    if (!value) return value.error();
+    if (key.size() != Key::kSize) return holdfast::error(HF_CORRUPT, "a key does not have its size");
+    rows->emplace(Key::number(key), *value);
+  }
+  return range.status();
 }
 
-Books read_books(Database& database) {
+Books read_books(holdfast::Database& database) {
   const Shop shop = Shop::open(database);
-  hf_transact_options options = HF_TRANSACT_OPTIONS_INIT;
-  options.txn = HF_TXN_OPTIONS_INIT;
-  options.txn.flags = HF_TXN_READ_ONLY;
-  hf_transact_result result;
+  holdfast::Transaction txn = must(database.begin({.read_only = true}), "begin the audit");
   Books books;
-  const auto body = [&](Transaction txn) {
-    int code = txn.get(shop.coupons, 0, &books.coupons_left);
-    if (code == HF_OK) code = read_table(txn, shop.claims, &books.claims);
-    if (code == HF_OK) code = read_table(txn, shop.serials, &books.serials);
-    if (code == HF_OK) code = read_table(txn, shop.stock, &books.stock);
-    if (code == HF_OK) code = read_table(txn, shop.points, &books.points);
-    if (code == HF_OK) code = read_table(txn, shop.tills, &books.tills);
-    if (code == HF_OK) code = read_table(txn, shop.orders, &books.orders);
-    if (code == HF_OK) code = read_table(txn, shop.likes, &books.likes);
-    return code;
-  };
-  const int code = database.transact(options, body, &result);
-  if (code != HF_OK) die(std::string("the audit cannot read: ") + hf_code_name(code) + ": " + result.error.message);
+  std::map<std::uint32_t, std::int64_t> coupons;
+  must(read_table(txn, shop.coupons, &coupons), "read the coupons");
+  must(read_table(txn, shop.claims, &books.claims), "read the claims");
+  must(read_table(txn, shop.serials, &books.serials), "read the serials");
+  must(read_table(txn, shop.stock, &books.stock), "read the stock");
+  must(read_table(txn, shop.points, &books.points), "read the points");
+  must(read_table(txn, shop.tills, &books.tills), "read the tills");
+  must(read_table(txn, shop.orders, &books.orders), "read the orders");
+  must(read_table(txn, shop.likes, &books.likes), "read the likes");
+  if (coupons.size() != 1) die("there is not one row of coupons");
+  books.coupons_left = coupons.begin()->second;
   return books;
 }
 
@@ -215,7 +217,7 @@ class Auditor {
 
 void run_audit(const std::string& database_path, const Options& options, Board& board) {
   static_assert(kProductCount <= AuditResult::kProductsMax);
-  Database database(database_path, HF_OPEN_NO_CREATE, "audit");
+  holdfast::Database database = open_database(database_path, "audit");
   const Books books = read_books(database);
   AuditResult& result = board.figures().audit;
   Auditor(books, options, board, &result).check_all();

@@ -9,7 +9,7 @@
 #include <new>
 #include <thread>
 
-#include "database.h"
+#include "die.h"
 
 namespace flash_sale {
 namespace {

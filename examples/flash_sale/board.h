@@ -7,7 +7,8 @@
 // threads, mostly of two processes, serve them at the same time.
 //
 // A process may be killed at any moment, so nothing here needs two writes to be true: whoever wants to know how many
-// visits are finished counts them. Lifetime: mapped by the parent before it forks, gone with the last process.
+// visits are finished counts them. (A report of contention.h that a killed process left half written is not there.)
+// Lifetime: mapped by the parent before it forks, gone with the last process.
 //
 //   waiting (owner 0) --take_visit--> taken (owner n) --finish--> finished
 //         ^                               |
@@ -17,6 +18,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "contention.h"
 #include "options.h"
 
 namespace flash_sale {
@@ -71,10 +73,11 @@ struct AuditResult {
   char failure_texts[kFailuresShownMax][160];  // of the first ones, NUL-terminated
 };
 
-// Everything but the visits. Relaxed order is enough for figures; `workers_ready` and `open` carry the start.
+// Everything but the visits. Relaxed order is enough for figures; the three after `visit_next` carry the start.
 struct Figures {
   std::atomic<std::uint32_t> visit_next;  // hint: visits below were offered once
   std::atomic<std::uint32_t> workers_ready;
+  std::atomic<std::uint32_t> counting;    // 1: the stock-taker has locked the shelves
   std::atomic<std::uint32_t> open;        // 1: the doors are open
   std::atomic<std::uint64_t> started_ns;  // monotonic clock
   std::atomic<std::uint64_t> ended_ns;
@@ -82,8 +85,8 @@ struct Figures {
   std::atomic<std::uint64_t> commits_after;   // and at the end
   std::atomic<std::uint64_t> syncs_before;
   std::atomic<std::uint64_t> syncs_after;
-  std::atomic<std::uint64_t> retries;
   Histogram latency;  // of transactions that wrote: from the call to the durable answer, retries included
+  Contention contention;
   AuditResult audit;
 };
 

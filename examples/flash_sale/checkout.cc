@@ -1,144 +1,103 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkout.h"
 
-#include <array>
 #include <chrono>
-#include <string>
-#include <thread>
+#include <string_view>
+
+#include "die.h"
+#include "naive.h"
+#include "sale.h"
 
 namespace flash_sale {
 namespace {
 
 // Nobody in the queue is sent away because the shop is busy: patience for a crowd on one row.
 constexpr std::uint32_t kAttemptsMax = 10'000;
-constexpr std::uint64_t kPatienceMs = 60'000;
+constexpr std::chrono::milliseconds kPatience{60'000};
+// How long a buyer stands before somebody in the way without asking who that is.
+constexpr std::chrono::milliseconds kHurry{5};
 
-// Between reading and writing an application thinks: prices, taxes, a call to another service.
-void think() { std::this_thread::sleep_for(std::chrono::microseconds(20)); }
+bool is_about(const holdfast::error& why, std::string_view table) {
+  return why.detail() != nullptr && why.detail()->table == table;
+}
 
 }  // namespace
 
-Checkout::Checkout(Database& database, Board& board, const Options& options)
+Checkout::Checkout(holdfast::Database& database, Board& board, const Options& options)
     : database_(database), board_(board), options_(options), shop_(Shop::open(database)) {
-  transact_options_.attempts_max = kAttemptsMax;
-  transact_options_.total_timeout_ms = kPatienceMs;
-  transact_options_.txn = HF_TXN_OPTIONS_INIT;
-  transact_options_.txn.isolation = options.naive ? HF_READ_COMMITTED : HF_SERIALIZABLE;
-  transact_options_.txn.durability = HF_DURABLE;
+  patient_.attempts_max = kAttemptsMax;
+  patient_.total_timeout = kPatience;
+  patient_.txn.isolation = options.naive ? holdfast::isolation::read_committed : holdfast::isolation::serializable;
+  patient_.txn.durability = holdfast::durability::durable;
+  hurried_ = patient_;
+  hurried_.attempts_max = 1;
+  hurried_.txn.lock_timeout = kHurry;
 }
 
 Outcome Checkout::claim_coupon(std::uint32_t buyer) {
-  return run("claim a coupon", [&](Transaction txn, Outcome* outcome) { return try_claim(txn, buyer, outcome); });
+  const auto claim = options_.naive ? naive::claim_coupon : flash_sale::claim_coupon;
+  // Patient from the start: who leaves a line that is in order of arrival joins it again at its end.
+  const Service service = run(patient_, [&](holdfast::Transaction& txn) { return claim(txn, shop_, options_, buyer); });
+  return finish("claim a coupon", buyer, service);
 }
 
 Outcome Checkout::buy_basket(std::uint32_t buyer) {
-  return run("buy a basket", [&](Transaction txn, Outcome* outcome) { return try_buy(txn, buyer, outcome); });
+  const auto buy = options_.naive ? naive::buy_basket : flash_sale::buy_basket;
+  const Service service =
+      run_hurried_first(buyer, [&](holdfast::Transaction& txn) { return buy(txn, shop_, options_, buyer); });
+  Contention& contention = board_.figures().contention;
+  if (service.answer && *service.answer == Outcome::kYes) {
+    contention.orders.fetch_add(1, std::memory_order_relaxed);
+    contention.order_attempts.fetch_add(service.report.attempts, std::memory_order_relaxed);
+  }
+  return finish("buy a basket", buyer, service);
 }
 
 Outcome Checkout::like(std::uint32_t buyer, std::uint32_t picture) {
-  return run("like a picture", [&](Transaction txn, Outcome* outcome) {
-    const int code = write_new(txn, shop_.likes, buyer * options_.likes + picture, buyer);
-    *outcome = code == HF_EXISTS ? Outcome::kRepeated : Outcome::kYes;
-    return code == HF_EXISTS ? static_cast<int>(HF_OK) : code;
-  });
-}
-
-int Checkout::try_claim(Transaction txn, std::uint32_t buyer, Outcome* outcome) const {
-  std::uint32_t serial = 0;
-  int code = txn.get(shop_.claims, buyer, &serial);
-  if (code == HF_OK) {
-    *outcome = Outcome::kRepeated;
-    return HF_OK;
-  }
-  if (code != HF_NOT_FOUND) return code;
-
-  std::int64_t left = 0;
-  code = txn.get(shop_.coupons, 0, &left);
-  if (code != HF_OK) return code;
-  if (left <= 0) {
-    *outcome = Outcome::kSoldOut;
-    return HF_OK;
-  }
-  think();
-
-  serial = static_cast<std::uint32_t>(options_.coupons - left + 1);
-  code = write_new(txn, shop_.claims, buyer, serial);
-  if (code == HF_OK) code = write_new(txn, shop_.serials, serial, buyer);
-  if (code == HF_OK) code = txn.put(shop_.coupons, 0, left - 1);
-  *outcome = Outcome::kYes;
-  return code;
-}
-
-int Checkout::try_buy(Transaction txn, std::uint32_t buyer, Outcome* outcome) const {
-  Order order;
-  int code = txn.get(shop_.orders, buyer, &order);
-  if (code == HF_OK) {
-    *outcome = Outcome::kRepeated;
-    return HF_OK;
-  }
-  if (code != HF_NOT_FOUND) return code;
-
-  std::uint32_t serial = 0;
-  code = txn.get(shop_.claims, buyer, &serial);
-  if (code != HF_OK && code != HF_NOT_FOUND) return code;
-  order = price_order(basket_of(options_.seed, buyer), code == HF_OK);
-
-  std::array<std::int64_t, kBasketSizeMax> left{};
-  for (std::uint32_t line = 0; line < order.count; ++line) {
-    code = txn.get(shop_.stock, order.products[line], &left[line]);
-    if (code != HF_OK) return code;
-    if (left[line] <= 0) {
-      *outcome = Outcome::kSoldOut;
-      return HF_OK;
-    }
-  }
-  std::int64_t points = 0;
-  code = txn.get(shop_.points, buyer, &points);
-  if (code != HF_OK) return code;
-  if (points < order_total(order)) {
-    *outcome = Outcome::kTooPoor;
-    return HF_OK;
-  }
-  think();
-
-  code = write_new(txn, shop_.orders, buyer, order);
-  for (std::uint32_t line = 0; line < order.count && code == HF_OK; ++line) {
-    code = txn.put(shop_.stock, order.products[line], left[line] - 1);
-  }
-  if (code == HF_OK) code = pay(txn, buyer, order, points);
-  *outcome = Outcome::kYes;
-  return code;
-}
-
-int Checkout::pay(Transaction txn, std::uint32_t buyer, const Order& order, std::int64_t points) const {
-  int code = txn.put(shop_.points, buyer, points - order_total(order));
-  for (std::uint32_t line = 0; line < order.count && code == HF_OK; ++line) {
-    std::int64_t till = 0;
-    code = txn.get(shop_.tills, order.products[line], &till);
-    if (code == HF_OK) code = txn.put(shop_.tills, order.products[line], till + order.paid[line]);
-  }
-  return code;
-}
-
-template <typename Value>
-int Checkout::write_new(Transaction txn, hf_table* table, std::uint32_t key, const Value& value) const {
-  return options_.naive ? txn.put(table, key, value) : txn.insert(table, key, value);
+  const auto like = options_.naive ? naive::like : flash_sale::like;
+  const Service service =
+      run(patient_, [&](holdfast::Transaction& txn) { return like(txn, shop_, options_, buyer, picture); });
+  return finish("like a picture", buyer, service);
 }
 
 template <typename Body>
-Outcome Checkout::run(const char* what, Body&& body) {
-  Outcome outcome = Outcome::kNone;
-  hf_transact_result result;
-  const int code = database_.transact(
-      transact_options_, [&](Transaction txn) { return body(txn, &outcome); }, &result);
-  // No other code is an answer to a buyer: claims and orders are read before they are inserted, so even HF_EXISTS is
-  // not.
-  if (code != HF_OK) die(std::string("cannot ") + what + ": " + hf_code_name(code) + ": " + result.error.message);
+Checkout::Service Checkout::run(const holdfast::transact_options& patience, Body&& body) {
+  holdfast::transact_report report;
+  holdfast::result<Outcome> answer = database_.transact(body, patience, &report);
+  return {std::move(answer), report};
+}
 
+// A buyer who has to wait wants to know for whom. The report of a lock that was not to be had names the holder; then
+// the buyer stands in line like everybody.
+template <typename Body>
+Checkout::Service Checkout::run_hurried_first(std::uint32_t buyer, Body&& body) {
+  const Service first = run(hurried_, body);
+  if (first.answer || !first.answer.error().is_retryable()) return first;
+  const holdfast::error& why = first.answer.error();
+  if (why.is(HF_LOCK_TIMEOUT)) {
+    Contention& contention = board_.figures().contention;
+    contention.refused_by_lock.fetch_add(1, std::memory_order_relaxed);
+    // Not of a second click, which has only the first one in its way.
+    if (is_about(why, "stock")) contention.lock_refusal.note(buyer, why);
+  }
+  Service second = run(patient_, body);
+  second.report.attempts += first.report.attempts;
+  second.report.elapsed += first.report.elapsed;
+  return second;
+}
+
+Outcome Checkout::finish(const char* wish, std::uint32_t buyer, const Service& service) {
   Figures& figures = board_.figures();
-  figures.retries.fetch_add(result.attempts - 1, std::memory_order_relaxed);
-  if (result.csn != 0) figures.latency.add(result.elapsed_us);
-  return outcome;
+  figures.contention.transactions.fetch_add(1, std::memory_order_relaxed);
+  figures.contention.attempts.fetch_add(service.report.attempts, std::memory_order_relaxed);
+  if (service.report.csn != 0) figures.latency.add(static_cast<std::uint64_t>(service.report.elapsed.count()));
+  if (service.answer) return *service.answer;
+
+  const holdfast::error& why = service.answer.error();
+  if (why.is(HF_EXISTS)) return Outcome::kRepeated;
+  if (!why.is(HF_OUT_OF_RANGE)) die(wish, why);
+  figures.contention.counter_refusal.note(buyer, why);
+  return is_about(why, "points") ? Outcome::kTooPoor : Outcome::kSoldOut;
 }
 
 }  // namespace flash_sale

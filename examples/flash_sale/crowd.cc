@@ -11,9 +11,10 @@
 #include <thread>
 #include <vector>
 
-#include "database.h"
+#include "die.h"
 #include "report.h"
 #include "shop.h"
+#include "stock_taking.h"
 #include "worker.h"
 
 namespace flash_sale {
@@ -43,7 +44,9 @@ class Crowd {
     for (std::uint32_t worker = 0; worker < options.processes; ++worker) {
       children_.push_back(start_child([&, worker] { run_worker(database_path, options, board, worker); }));
     }
-    live_ = options.processes;
+    // The naive sale knows no locks, so nobody could count in peace.
+    if (!options.naive) children_.push_back(start_child([&] { run_stock_taking(database_path, options, board); }));
+    live_ = static_cast<std::uint32_t>(children_.size());
   }
 
   CrowdResult watch() {
@@ -127,7 +130,7 @@ class Crowd {
 
   const Options& options_;
   Board& board_;
-  std::vector<pid_t> children_;  // by worker; 0: ended
+  std::vector<pid_t> children_;  // by worker, then the stock-taker; 0: ended
   std::uint32_t live_ = 0;
   std::uint64_t progress_next_ns_ = kProgressEveryNs;
   std::uint64_t finished_seen_ = 0;

@@ -15,7 +15,7 @@
 #include "audit.h"
 #include "board.h"
 #include "crowd.h"
-#include "database.h"
+#include "die.h"
 #include "options.h"
 #include "report.h"
 #include "shop.h"
@@ -57,10 +57,11 @@ int run(const Options& options) {
   std::fprintf(options.json ? stderr : stdout,
                "%u processes x %u threads, %u buyers in %u visits, %u coupons, %u items, %s\n", options.processes,
                options.threads, options.buyers, board.visit_count(), options.coupons, options.stock,
-               options.naive ? "naive: read committed, unprotected read-modify-write" : "serializable, durable");
+               options.naive ? "naive: read committed, unprotected read-modify-write"
+                             : "serializable, durable, locks and counters");
 
   const bool ready = run_in_child([&] {
-    Database database(path, 0, "set-up");
+    holdfast::Database database = open_database(path, "set-up", /*create=*/true);
     set_up_shop(database, options);
   });
   if (!ready) return 2;

@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "contention_report.h"
 #include "shop.h"
+#include "text.h"
 
 namespace flash_sale {
 namespace {
@@ -111,14 +113,6 @@ Summary summarize(const Options& options, const Board& board) {
   return summary;
 }
 
-// 1234567 -> "1,234,567"
-std::string grouped(std::int64_t number) {
-  std::string text = std::to_string(number < 0 ? -number : number);
-  for (std::size_t place = text.size(); place > 3; place -= 3) text.insert(place - 3, ",");
-  return number < 0 ? "-" + text : text;
-}
-std::string grouped(std::uint64_t number) { return grouped(static_cast<std::int64_t>(number)); }
-
 void print_lines(const Summary& summary) {
   std::printf("\n%-16s%10s%10s%13s%10s%12s%10s%10s\n", "", "offered", "granted", "in database", "refused", "duplicates",
               "granted", "oversold");
@@ -137,29 +131,27 @@ void print_lines(const Summary& summary) {
 void print_figures(const Options& options, const Board& board, const CrowdResult& crowd, const Summary& summary) {
   const Figures& figures = board.figures();
   const AuditResult& audit = figures.audit;
-  const auto row = [](const char* name, const std::string& text) { std::printf("%-24s%s\n", name, text.c_str()); };
   std::printf("\n");
-  row("points", grouped(audit.points_initial) + " before; now " + grouped(audit.points_buyers) + " with buyers + " +
-                    grouped(audit.points_tills) + " in tills: " +
-                    (summary.points_lost == 0 ? "conserved" : "difference " + grouped(-summary.points_lost)));
-  char text[160];
-  std::snprintf(text, sizeof text, "%s in %.2f s = %s per second, durable", grouped(summary.commits).c_str(),
-                summary.elapsed_s, grouped(static_cast<std::uint64_t>(summary.commits_per_s())).c_str());
-  row("commits", text);
-  std::snprintf(text, sizeof text, "%.1f (%s syncs)", summary.commits_per_sync(), grouped(summary.syncs).c_str());
-  row("commits per disk sync", text);
-  std::snprintf(text, sizeof text, "p50 %.2f ms, p99 %.2f ms, max %.2f ms",
-                static_cast<double>(figures.latency.quantile_us(0.50)) / 1e3,
-                static_cast<double>(figures.latency.quantile_us(0.99)) / 1e3,
-                static_cast<double>(figures.latency.max_us()) / 1e3);
-  row("commit latency", text);
-  row("retries", grouped(figures.retries.load()));
+  print_row("points", grouped(audit.points_initial) + " before; now " + grouped(audit.points_buyers) +
+                          " with buyers + " + grouped(audit.points_tills) + " in tills: " +
+                          (summary.points_lost == 0 ? "conserved" : "difference " + grouped(-summary.points_lost)));
+  print_row("commits",
+            text_of("%s in %.2f s = %s per second, durable", grouped(summary.commits).c_str(), summary.elapsed_s,
+                    grouped(static_cast<std::uint64_t>(summary.commits_per_s())).c_str()));
+  print_row("commits per disk sync",
+            text_of("%.1f (%s syncs)", summary.commits_per_sync(), grouped(summary.syncs).c_str()));
+  print_row("commit latency", text_of("p50 %.2f ms, p99 %.2f ms, max %.2f ms",
+                                      static_cast<double>(figures.latency.quantile_us(0.50)) / 1e3,
+                                      static_cast<double>(figures.latency.quantile_us(0.99)) / 1e3,
+                                      static_cast<double>(figures.latency.max_us()) / 1e3));
+  print_contention(figures.contention);
   if (!options.kill) return;
-  std::snprintf(text, sizeof text, "process %" PRId64 ", %.2f s after the start; the others went on", crowd.killed_pid,
-                crowd.killed_at_s);
-  row("killed", crowd.killed_pid == 0 ? "nothing: all was over" : text);
-  row("in flight there", grouped(board.tally().visits_given_back) +
-                             " visits, taken over by others; unanswered but committed: " + grouped(audit.unanswered));
+  print_row("killed", crowd.killed_pid == 0 ? "nothing: all was over"
+                                            : text_of("process %" PRId64 ", %.2f s after the start; the others went on",
+                                                      crowd.killed_pid, crowd.killed_at_s));
+  print_row("in flight there",
+            grouped(board.tally().visits_given_back) +
+                " visits, taken over by others; unanswered but committed: " + grouped(audit.unanswered));
 }
 
 void print_json(const Options& options, const Board& board, const CrowdResult& crowd, const Summary& summary,
@@ -185,10 +177,9 @@ void print_json(const Options& options, const Board& board, const CrowdResult& c
   std::printf("  \"elapsed_s\": %.6f, \"commits\": %" PRIu64 ", \"commits_per_s\": %.1f, \"syncs\": %" PRIu64
               ", \"commits_per_sync\": %.2f,\n",
               summary.elapsed_s, summary.commits, summary.commits_per_s(), summary.syncs, summary.commits_per_sync());
-  std::printf("  \"latency_us\": {\"p50\": %" PRIu64 ", \"p99\": %" PRIu64 ", \"max\": %" PRIu64
-              "}, \"retries\": %" PRIu64 ",\n",
-              figures.latency.quantile_us(0.50), figures.latency.quantile_us(0.99), figures.latency.max_us(),
-              figures.retries.load());
+  std::printf("  \"latency_us\": {\"p50\": %" PRIu64 ", \"p99\": %" PRIu64 ", \"max\": %" PRIu64 "},\n",
+              figures.latency.quantile_us(0.50), figures.latency.quantile_us(0.99), figures.latency.max_us());
+  print_contention_json(figures.contention);
   std::printf("  \"killed_pid\": %" PRId64 ", \"visits_taken_over\": %" PRIu64 ", \"unanswered_committed\": %" PRIu64
               ",\n",
               crowd.killed_pid, board.tally().visits_given_back, audit.unanswered);
@@ -242,6 +233,7 @@ bool print_report(const Options& options, const Board& board, const CrowdResult&
   }
   print_lines(summary);
   print_figures(options, board, crowd, summary);
+  print_refusals(board.figures().contention);
   print_failures(options, audit);
   if (options.naive) {
     const std::uint64_t coupons = summary.lines[0].oversold();

@@ -2,6 +2,10 @@
 #include "shop.h"
 
 #include <algorithm>
+#include <string>
+
+#include "die.h"
+#include "rows.h"
 
 namespace flash_sale {
 namespace {
@@ -15,12 +19,10 @@ std::uint64_t mix(std::uint64_t value) noexcept {
   return value ^ (value >> 33);
 }
 
+// Runs `body` (Transaction& -> status) as a transaction.
 template <typename Body>
-void fill(Database& database, Body body) {
-  const hf_transact_options options = HF_TRANSACT_OPTIONS_INIT;
-  hf_transact_result result;
-  const int code = database.transact(options, body, &result);
-  if (code != HF_OK) die(std::string("cannot fill the shop: ") + hf_code_name(code) + ": " + result.error.message);
+void fill(holdfast::Database& database, Body body) {
+  must(database.transact(body), "fill the shop");
 }
 
 }  // namespace
@@ -65,41 +67,43 @@ std::int64_t initial_stock(const Options& options, std::uint32_t product) noexce
   return options.stock / kProductCount + (product < options.stock % kProductCount ? 1 : 0);
 }
 
-Shop Shop::open(Database& database) {
+Shop Shop::open(holdfast::Database& database) {
+  const auto table = [&](const char* name) { return must(database.ensure_table(name), std::string("open ") + name); };
   Shop shop;
-  shop.coupons = database.open_table("coupons");
-  shop.claims = database.open_table("claims");
-  shop.serials = database.open_table("serials");
-  shop.stock = database.open_table("stock");
-  shop.points = database.open_table("points");
-  shop.tills = database.open_table("tills");
-  shop.orders = database.open_table("orders");
-  shop.likes = database.open_table("likes");
+  shop.coupons = table("coupons");
+  shop.claims = table("claims");
+  shop.serials = table("serials");
+  shop.stock = table("stock");
+  shop.points = table("points");
+  shop.tills = table("tills");
+  shop.orders = table("orders");
+  shop.likes = table("likes");
   return shop;
 }
 
-void set_up_shop(Database& database, const Options& options) {
-  for (const char* name : {"coupons", "claims", "serials", "stock", "points", "tills", "orders", "likes"}) {
-    database.create_table(name);
-  }
-  const Shop shop = Shop::open(database);
+holdfast::Database open_database(const std::string& path, const std::string& label, bool create) {
+  return must(holdfast::Database::open(path, {.label = label, .create = create}), "open " + path);
+}
 
-  fill(database, [&](Transaction txn) {
-    int code = txn.insert(shop.coupons, 0, std::int64_t{options.coupons});
-    for (std::uint32_t product = 0; product < kProductCount && code == HF_OK; ++product) {
-      code = txn.insert(shop.stock, product, initial_stock(options, product));
-      if (code == HF_OK) code = txn.insert(shop.tills, product, std::int64_t{0});
+void set_up_shop(holdfast::Database& database, const Options& options) {
+  const Shop shop = Shop::open(database);
+  fill(database, [&](holdfast::Transaction& txn) -> holdfast::status {
+    const std::int64_t coupons = options.coupons;
+    if (auto put = txn.put(shop.coupons, Key(0), holdfast::bytes_of(coupons)); !put) return put;
+    for (std::uint32_t product = 0; product < kProductCount; ++product) {
+      const std::int64_t stock = initial_stock(options, product);
+      if (auto set = txn.counter_set(shop.stock, Key(product), stock); !set) return set;
+      if (auto set = txn.counter_set(shop.tills, Key(product), 0); !set) return set;
     }
-    return code;
+    return {};
   });
   for (std::uint32_t first = 0; first < options.buyers; first += kFillBatch) {
     const std::uint32_t end = std::min(first + kFillBatch, options.buyers);
-    fill(database, [&](Transaction txn) {
-      int code = HF_OK;
-      for (std::uint32_t buyer = first; buyer < end && code == HF_OK; ++buyer) {
-        code = txn.insert(shop.points, buyer, std::int64_t{options.points});
+    fill(database, [&](holdfast::Transaction& txn) -> holdfast::status {
+      for (std::uint32_t buyer = first; buyer < end; ++buyer) {
+        if (auto set = txn.counter_set(shop.points, Key(buyer), options.points); !set) return set;
       }
-      return code;
+      return {};
     });
   }
 }

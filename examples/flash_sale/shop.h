@@ -2,12 +2,12 @@
 // The shop: its tables, their rows, its prices, and what each buyer wants.
 //
 //   table     key      value
-//   coupons   0        int64: coupons left
+//   coupons   0        int64: coupons left; whoever changes it holds its lock
 //   claims    buyer    uint32: serial of the coupon that the buyer got
 //   serials   serial   uint32: buyer that got this coupon; serials run from 1
-//   stock     product  int64: items left
-//   points    buyer    int64: points left
-//   tills     product  int64: points taken for this product
+//   stock     product  counter: items left
+//   points    buyer    counter: points left
+//   tills     product  counter: points taken for this product
 //   orders    buyer    Order
 //   likes     like     uint32: buyer; the number of a like is buyer * likes of each buyer + picture
 //
@@ -17,8 +17,9 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 
-#include "database.h"
+#include "holdfast/holdfast.hpp"
 #include "options.h"
 
 namespace flash_sale {
@@ -51,19 +52,22 @@ std::int64_t order_total(const Order& order) noexcept;
 std::int64_t initial_stock(const Options& options, std::uint32_t product) noexcept;
 
 struct Shop {
-  hf_table* coupons;
-  hf_table* claims;
-  hf_table* serials;
-  hf_table* stock;
-  hf_table* points;
-  hf_table* tills;
-  hf_table* orders;
-  hf_table* likes;
+  holdfast::Table coupons;
+  holdfast::Table claims;
+  holdfast::Table serials;
+  holdfast::Table stock;
+  holdfast::Table points;
+  holdfast::Table tills;
+  holdfast::Table orders;
+  holdfast::Table likes;
 
-  static Shop open(Database& database);
+  static Shop open(holdfast::Database& database);  // makes the tables that are not there; dies when it cannot
 };
 
-// Makes the tables and fills them for the start of the sale. Requires: an empty database.
-void set_up_shop(Database& database, const Options& options);
+// Opens the database for this process, which reports know by `label`. Dies when it cannot.
+holdfast::Database open_database(const std::string& path, const std::string& label, bool create = false);
+
+// Fills the tables for the start of the sale. Requires: an empty database.
+void set_up_shop(holdfast::Database& database, const Options& options);
 
 }  // namespace flash_sale

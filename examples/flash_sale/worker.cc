@@ -6,21 +6,28 @@
 #include <vector>
 
 #include "checkout.h"
-#include "database.h"
+#include "die.h"
+#include "holdfast/holdfast.hpp"
+#include "shop.h"
 
 namespace flash_sale {
 namespace {
 
-// The last worker to come takes the figures of the start and opens the doors.
-void wait_for_doors(Database& database, const Options& options, Figures& figures) {
+constexpr auto kLookEvery = std::chrono::microseconds(200);
+
+// The last worker to come takes the figures of the start and opens the doors. Naive, nobody counts the stock.
+void wait_for_doors(holdfast::Database& database, const Options& options, Figures& figures) {
   if (figures.workers_ready.fetch_add(1, std::memory_order_acq_rel) + 1 == options.processes) {
-    const hf_stats stats = database.stats();
+    while (!options.naive && figures.counting.load(std::memory_order_acquire) == 0) {
+      std::this_thread::sleep_for(kLookEvery);
+    }
+    const hf_stats stats = must(database.stats(), "read the figures");
     figures.commits_before.store(stats.csn_published, std::memory_order_relaxed);
     figures.syncs_before.store(stats.syncs, std::memory_order_relaxed);
     figures.started_ns.store(monotonic_ns(), std::memory_order_relaxed);
     figures.open.store(1, std::memory_order_release);  // pairs with the acquires on `open`
   }
-  while (figures.open.load(std::memory_order_acquire) == 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
+  while (figures.open.load(std::memory_order_acquire) == 0) std::this_thread::sleep_for(kLookEvery);
 }
 
 // Each answer is written down once, right after it was given. A visit of a killed worker goes on behind its last
@@ -43,7 +50,7 @@ void serve(Checkout& checkout, Visit& visit, std::uint32_t buyer, std::uint32_t 
 }  // namespace
 
 void run_worker(const std::string& database_path, const Options& options, Board& board, std::uint32_t worker) {
-  Database database(database_path, HF_OPEN_NO_CREATE, "worker " + std::to_string(worker + 1));
+  holdfast::Database database = open_database(database_path, "worker " + std::to_string(worker + 1));
   Checkout checkout(database, board, options);
   Figures& figures = board.figures();
   wait_for_doors(database, options, figures);
@@ -60,9 +67,10 @@ void run_worker(const std::string& database_path, const Options& options, Board&
   for (std::thread& thread : threads) thread.join();
 
   raise_to(figures.ended_ns, monotonic_ns());
-  const hf_stats stats = database.stats();
+  const hf_stats stats = must(database.stats(), "read the figures");
   raise_to(figures.commits_after, stats.csn_published);
   raise_to(figures.syncs_after, stats.syncs);
+  figures.contention.note_stats(stats);
 }
 
 }  // namespace flash_sale
