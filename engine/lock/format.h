@@ -117,10 +117,12 @@ struct UnitMore {
 static_assert(sizeof(UnitMore) == sizeof(Unit) && offsetof(Unit, word) == offsetof(UnitMore, word));
 
 struct alignas(64) Bucket {
-  platform::FutexWord latch;         // as platform/latch.h; protects the list
-  std::atomic<std::uint32_t> first;  // UnitRef
-  std::atomic<std::uint32_t> last;   // UnitRef; out of date after a kill only
-  std::uint32_t pad[13];             // zero
+  platform::FutexWord latch;             // as platform/latch.h; protects the list
+  std::atomic<std::uint32_t> first;      // UnitRef
+  std::atomic<std::uint32_t> last;       // UnitRef; out of date after a kill only
+  std::uint32_t pad0;                    // zero
+  std::atomic<std::uint64_t> handed_ns;  // monotonic: when one of its rows was last handed to an old sleeper
+  std::uint32_t pad1[10];                // zero
 };
 static_assert(sizeof(Bucket) == 64);
 

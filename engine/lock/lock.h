@@ -19,8 +19,10 @@
 // Lock order: a bucket's latch is a leaf but for the file that a chunk is reserved in; no thread holds two, except
 // LockTable::list, which takes all of them in order of number.
 //
-// Fairness. A free row is taken by who asks (barging), unless somebody has slept for it longer than kBargeNs or asked
-// for strict order: then it is handed to the first sleeper by whoever releases it. Waiters stand in order of arrival.
+// Fairness. A free row is taken by who asks (barging). Whoever releases it hands it to the first sleeper instead when
+// that one asked for strict order, or has slept for kBargeNs and none was handed to in the last kHandOverEveryNs, or
+// has slept for kBargeMaxNs. The pause between hand-overs keeps a hot row from being idle for a wake-up in each turn;
+// the last limit bounds the wait. Waiters stand in order of arrival.
 //
 // Source of the modes and of waiting by hand-over: Gray and Reuter, "Transaction Processing" (1993), chapters 7 and 8.
 #pragma once
@@ -140,7 +142,7 @@ class Owner {
     Mode mode;
   };
   static constexpr std::size_t kIndexMin = 16;  // from here on rows are found by an index
-  static constexpr std::size_t kSpareMax = 8;   // units kept for the next lock
+  static constexpr std::size_t kSpareMax = 64;  // units kept for the next locks, where the table is not small
 
   int find(const Row& row) const noexcept;  // index into held_, or -1
   void add_held(const Held& held);
@@ -164,6 +166,15 @@ class LockTable {
  public:
   // a wait of a millisecond is the rule, with what it takes to wake up
   static constexpr std::uint64_t kBargeNs = 600'000;
+  static constexpr std::uint64_t kHandOverEveryNs = 60'000;
+  static constexpr std::uint64_t kBargeMaxNs = 2'000'000;
+  // Whether a sleeper must not be passed now.
+  static bool is_due(const Bucket& bucket, std::uint64_t since_ns, std::uint64_t now) noexcept {
+    const std::uint64_t waited = now > since_ns ? now - since_ns : 0;
+    if (waited <= kBargeNs) return false;
+    const std::uint64_t handed = bucket.handed_ns.load(std::memory_order_relaxed);
+    return waited > kBargeMaxNs || now > handed + kHandOverEveryNs;
+  }
 
   // The first opener's: makes the file. locks_max is rounded up to whole chunks. Requires: the gate.
   static Result<std::unique_ptr<LockTable>> create(const std::string& path, const platform::Liveness& liveness,
@@ -228,6 +239,7 @@ class LockTable {
   const platform::Liveness* liveness_;
   const platform::ProcessSlot* slots_ = nullptr;
   std::uint32_t units_max_ = 0;
+  std::size_t spare_max_ = 0;  // units that each owner keeps
 
   mutable std::mutex pool_mutex_;  // guards the two below; leaf
   std::vector<UnitRef> free_units_;

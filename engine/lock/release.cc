@@ -168,7 +168,7 @@ void Inside::pump_waiters(LockTable& table, Bucket& bucket, const Unit& row, Mod
     if (!compatible(group, word.wanted)) return;
     OwnerRow& owner = region.owner(unit.owner.load(std::memory_order_relaxed));
     const std::uint64_t since = unit.since_ns.load(std::memory_order_relaxed);
-    const bool old = now > since && now - since > LockTable::kBargeNs;
+    const bool old = LockTable::is_due(bucket, since, now);
     if (!handed && !old && (word.flags & kFlagStrict) == 0) {
       // A young one is only told to look, so that who runs already may take the row meanwhile.
       if ((word.flags & kFlagWoken) == 0) {
@@ -190,6 +190,7 @@ void Inside::pump_waiters(LockTable& table, Bucket& bucket, const Unit& row, Mod
     unit.word.store(pack({State::kGranted, word.wanted, Mode::kNone, 0}), std::memory_order_release);
     reach("lock.handed");
     table.region_.shared().handovers.fetch_add(1, std::memory_order_relaxed);
+    bucket.handed_ns.store(now, std::memory_order_relaxed);
     wakes.add(owner);
     group = join(group, word.wanted);
     handed = true;

@@ -39,6 +39,7 @@ Status reserve(const std::string& path, std::size_t offset, std::size_t size) {
 LockTable::LockTable(platform::Region region, std::string path, const platform::Liveness& liveness)
     : mapped_(std::move(region)), region_{mapped_.data()}, path_(std::move(path)), liveness_(&liveness) {
   units_max_ = region_.shared().locks_max;
+  spare_max_ = std::clamp<std::size_t>(units_max_ / 512, 8, Owner::kSpareMax);
 }
 
 Result<std::unique_ptr<LockTable>> LockTable::create(const std::string& path, const platform::Liveness& liveness,
@@ -206,7 +207,7 @@ void Inside::give_unit(LockTable& table, Owner& owner, UnitRef ref) noexcept {
     part.word.store(0, std::memory_order_relaxed);
     more = part.more;
   }
-  if (owner.spare_.size() > Owner::kSpareMax) table.give_units(owner.spare_, Owner::kSpareMax);
+  if (owner.spare_.size() > table.spare_max_) table.give_units(owner.spare_, table.spare_max_);
 }
 
 // --- owners ----------------------------------------------------------------------------------------------------------
