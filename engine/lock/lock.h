@@ -167,7 +167,7 @@ class LockTable {
   // a wait of a millisecond is the rule, with what it takes to wake up
   static constexpr std::uint64_t kBargeNs = 600'000;
   static constexpr std::uint64_t kHandOverEveryNs = 60'000;
-  static constexpr std::uint64_t kBargeMaxNs = 2'000'000;
+  static constexpr std::uint64_t kBargeMaxNs = 1'300'000;
   // Whether a sleeper must not be passed now.
   static bool is_due(const Bucket& bucket, std::uint64_t since_ns, std::uint64_t now) noexcept {
     const std::uint64_t waited = now > since_ns ? now - since_ns : 0;
