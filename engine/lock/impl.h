@@ -60,15 +60,15 @@ struct Inside {
   // table.cc, reap.cc
   // A unit filled with the request's row and owner, not linked; further ones hold what does not fit of the key.
   static Result<UnitRef> take_unit(LockTable& table, Owner& owner, const Row& row);
-  static void give_unit(LockTable& table, Owner& owner, UnitRef unit) noexcept;
+  static void give_unit(LockTable& table, Owner& owner, UnitRef ref) noexcept;
   static void drop(LockTable& table, UnitRef ref, OwnerRef owner, std::uint64_t life) noexcept;
   // The owner passed its limits: takes its locks away, whoever it belongs to. Nothing when it has begun to commit.
   static void expire(LockTable& table, OwnerRef ref, std::uint64_t life) noexcept;
 
   // release.cc. All require the bucket's latch.
-  // Grants what can be granted of the unit's row, or tells its first sleeper to look. The unit itself counts only if it
+  // Grants what can be granted of that row, or tells its first sleeper to look. The unit given counts only if it
   // is linked.
-  static void pump_unit(LockTable& table, Bucket& bucket, const Unit& unit, WakeList& wakes) noexcept;
+  static void pump_unit(LockTable& table, Bucket& bucket, const Unit& row, WakeList& wakes) noexcept;
   static void pump_waiters(LockTable& table, Bucket& bucket, const Unit& row, Mode group, WakeList& wakes) noexcept;
   static bool linked(const LockTable& table, const Bucket& bucket, UnitRef ref) noexcept;
   static void link_front(LockTable& table, Bucket& bucket, UnitRef ref) noexcept;

@@ -93,6 +93,7 @@ Status Transaction::lock_failed(Status status) {
 }
 
 Status Transaction::lock_row(TableId table, Bytes key, std::uint64_t hash, const LockRule& rule) {
+  asked_for_locks_ = true;
   Status status = with_owner([&] {
     return database_->locks().acquire(*owner_, {{table, key, hash}, rule.mode}, wait_rule(rule), &lock_report_);
   });
@@ -162,6 +163,7 @@ Status Transaction::lock(Table& table, Bytes key, const LockRule& rule) {
 
 Status Transaction::lock_rows(std::vector<lock::Request>& requests, const LockRule& rule) {
   if (requests.empty()) return {};
+  asked_for_locks_ = true;
   Status status =
       with_owner([&] { return database_->locks().acquire_all(*owner_, requests, wait_rule(rule), &lock_report_); });
   if (!status.ok()) return lock_failed(std::move(status));
@@ -272,12 +274,20 @@ Status Transaction::lock_writes() {
     if (!write.live || row.key.empty()) continue;
     requests.push_back({{row.table, row.key, write.hash}, write_mode(write)});
   }
-  LockRule rule;
-  return with_owner([&] {
+  const auto acquire = [&] {
     // The owner may have been made only now, and its limits must not take away what a commit relies on.
     if (limited_ && !owner_->start_commit()) return expiry();
-    return database_->locks().acquire_all(*owner_, requests, wait_rule(rule), &lock_report_);
-  });
+    return database_->locks().acquire_all(*owner_, requests, wait_rule({}), &lock_report_);
+  };
+  Status status = with_owner(acquire);
+  // All that it holds it holds by heat, which promised nobody anything: again with empty hands, in order. Others may
+  // still hold what they hold by heat, so once is not always enough; but each time somebody else goes on.
+  constexpr int kRoundsMax = 1'000;
+  for (int round = 0; status.code() == Code::kDEADLOCK && !asked_for_locks_ && round < kRoundsMax; ++round) {
+    owner_->end();
+    status = with_owner(acquire);
+  }
+  return status;
 }
 
 // --- heat ------------------------------------------------------------------------------------------------------------
@@ -307,6 +317,7 @@ void Transaction::note_conflict() {
 Status Transaction::lock_ahead(const std::vector<std::pair<TableId, std::string>>& rows) {
   if (options_.read_only || rows.empty()) return {};
   std::vector<lock::Request> requests;
+  requests.reserve(rows.size());
   for (const auto& [table, key] : rows)
     requests.push_back({{table, key, row_hash(table, key)}, lock::Mode::kExclusive});
   LockRule rule;

@@ -52,6 +52,7 @@ Status Transaction::begin(const TxnOptions& options) {
   if (running()) return Status(Code::kMISUSE, "the transaction is running already");
   if (&options != &options_) options_ = options;
   age_ns_ = 0;
+  asked_for_locks_ = false;
   read_any_ = false;
   if (options_.base_only) options_.read_only = true;
   cancelled_.store(false, std::memory_order_relaxed);

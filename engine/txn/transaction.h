@@ -286,11 +286,12 @@ class Transaction {
   TxnOptions options_;
   State state_ = State::kIdle;
   std::atomic<bool> cancelled_{false};
-  std::uint64_t life_ = 0;    // counts begins; cursors of an earlier one are void
-  bool limited_ = false;      // a deadline or idle limit is set
-  bool heat_ = false;         // rows that are hot are locked before they are read
-  bool read_any_ = false;     // snapshot level: something was handed out that the snapshot must go on showing
-  std::uint64_t age_ns_ = 0;  // when the first attempt took its first lock; 0: not yet
+  std::uint64_t life_ = 0;        // counts begins; cursors of an earlier one are void
+  bool limited_ = false;          // a deadline or idle limit is set
+  bool heat_ = false;             // rows that are hot are locked before they are read
+  bool asked_for_locks_ = false;  // else what it holds, it holds by heat
+  bool read_any_ = false;         // snapshot level: something was handed out that the snapshot must go on showing
+  std::uint64_t age_ns_ = 0;      // when the first attempt took its first lock; 0: not yet
   View* view_ = nullptr;
   std::vector<View*> older_views_;  // read committed: earlier statements' views, kept for the bytes handed out
   std::shared_ptr<const store::Snapshot> own_base_;  // base_only

@@ -140,12 +140,10 @@ int forker_role(const Arguments& arguments) {
   SharedBoard board(arguments.at("board"));
   Result<Session> session = Session::open(arguments.at("db"), options_in(arguments));
   if (!session.ok() || !work(*session, *board, 0, txn::Durability::kDurable, 10).ok()) return 3;
-  const pid_t child = fork();
-  if (child == 0) {
+  if (fork() == 0) {
+    board->step = static_cast<std::uint32_t>(getpid());  // by the child: it has run its fork handlers then
     alarm(30);
-    for (;;) pause();
   }
-  board->step = static_cast<std::uint32_t>(child);
   for (;;) pause();
 }
 const Role forker_registration("forker", forker_role);
