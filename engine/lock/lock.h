@@ -164,7 +164,7 @@ class Owner {
 
 class LockTable {
  public:
-  // a wait of a millisecond is the rule, with what it takes to wake up
+  // See "Fairness" above.
   static constexpr std::uint64_t kBargeNs = 600'000;
   static constexpr std::uint64_t kHandOverEveryNs = 60'000;
   static constexpr std::uint64_t kBargeMaxNs = 1'300'000;
