@@ -141,6 +141,8 @@ Status read_open_options(const hf_open_options* given, txn::DatabaseOptions* out
   out->lock_ordered = (options.flags & HF_OPEN_LOCK_ORDERED) != 0;
   out->deadlock_search = (options.flags & HF_OPEN_NO_DEADLOCK_SEARCH) == 0;
   out->heat = (options.flags & HF_OPEN_NO_HEAT) == 0;
+  out->on_message = options.on_message;
+  out->message_context = options.message_context;
   return {};
 }
 

@@ -30,6 +30,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/histogram.h"
 #include "platform/latch.h"
 #include "platform/liveness.h"
 
@@ -176,7 +177,8 @@ struct LockShared {
   std::atomic<std::uint64_t> longest_wait_ns;
   std::atomic<std::uint64_t> waited_ns;                               // by all waits together
   alignas(64) std::atomic<std::uint32_t> owner_chunks[kOwnerChunks];  // OwnerId
-  char pad1[4096 - 256 - 4 * kOwnerChunks];                           // zero
+  TimeHistogram wait_times;                                           // statistics, as `waits`
+  char pad1[4096 - 512 - 4 * kOwnerChunks];                           // zero
 };
 static_assert(sizeof(LockShared) == 4096);
 

@@ -48,8 +48,9 @@ Party Inside::describe(const LockTable& table, const Unit& unit, std::uint64_t n
   party.wanted = word.wanted;
   party.number = std::uint64_t{ref} << 32 | (life & UINT32_MAX);
   party.thread = owner.thread;
+  party.process = owner.process.load(std::memory_order_acquire);
   party.label = text_of(owner.label);
-  if (const platform::ProcessSlot* slot = slot_of(table, owner.process.load(std::memory_order_acquire));
+  if (const platform::ProcessSlot* slot = slot_of(table, party.process);
       slot != nullptr) {
     party.pid = slot->pid;
     if (party.label.empty()) party.label = text_of(slot->label);
@@ -115,6 +116,7 @@ LockStats LockTable::stats() const noexcept {
   stats.longest_wait_ns = shared.longest_wait_ns.load(std::memory_order_relaxed);
   stats.waited_ns = shared.waited_ns.load(std::memory_order_relaxed);
   stats.hot_cells = hot_cells(region_);
+  stats.wait_times = shared.wait_times.read();
   return stats;
 }
 

@@ -74,7 +74,8 @@ struct Party {
   std::string key;
   Mode held = Mode::kNone;
   Mode wanted = Mode::kNone;  // kNone: does not wait
-  std::uint64_t number = 0;   // of the transaction or session; unique while the database is open
+  platform::OwnerId process = 0;
+  std::uint64_t number = 0;  // of the transaction or session; unique while the database is open
   std::uint64_t pid = 0;
   std::uint64_t thread = 0;    // Linux thread id that began it
   std::string label;           // its own, or its process's
@@ -97,6 +98,7 @@ struct LockStats {
   std::uint64_t locks_max, units_in_use, owners_in_use;
   std::uint64_t waits, timeouts, deadlocks, handovers, expiries, takeovers, longest_wait_ns, waited_ns;
   std::uint64_t hot_cells;
+  Times wait_times;
 };
 
 class LockTable;

@@ -2,6 +2,7 @@
 // A request that waits: what it looks at when it is woken and now and then by itself, and how the wait ends.
 #include <algorithm>
 
+#include "base/probe.h"
 #include "lock/admission.h"
 #include "lock/heat.h"
 #include "platform/test_point.h"
@@ -42,6 +43,7 @@ class LockTable::Wait {
   Status run() {
     table_.region_.shared().waits.fetch_add(1, std::memory_order_relaxed);
     note_wait(table_.region_, request_.row.hash, request_.mode);
+    HF_PROBE3(lock__wait__begin, request_.row.table, request_.row.hash, static_cast<int>(request_.mode));
     Status status;
     if (rule_.ordered && comes_too_late()) status = Code::kLOCK_ORDER;
     for (bool slept = false; status.ok(); slept = true) {
@@ -174,6 +176,7 @@ class LockTable::Wait {
     const std::uint64_t waited = monotonic_ns() - began_ns_;
     LockShared& shared = table_.region_.shared();
     shared.waited_ns.fetch_add(waited, std::memory_order_relaxed);
+    shared.wait_times.add(waited);
     std::uint64_t longest = shared.longest_wait_ns.load(std::memory_order_relaxed);
     while (waited > longest &&
            !shared.longest_wait_ns.compare_exchange_weak(longest, waited, std::memory_order_relaxed)) {
@@ -195,6 +198,7 @@ class LockTable::Wait {
       row_.waiting.store(0, std::memory_order_release);
     }
     wakes.flush();
+    HF_PROBE3(lock__wait__end, request_.row.table, request_.row.hash, waited);
     if (report_ != nullptr) report_->waited_ms = waited / 1'000'000u;
     if (status.code() == Code::kLOCK_TIMEOUT) {
       shared.timeouts.fetch_add(1, std::memory_order_relaxed);

@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/probe.h"
 #include "log/impl.h"
 #include "platform/test_point.h"
 
@@ -78,7 +79,12 @@ Status Log::Impl::sync_segment(std::uint32_t row) {
   Status status = open_segment(row);
   if (!status.ok()) return status;
   shared_.syncs.fetch_add(1, std::memory_order_relaxed);
+  const std::uint64_t began_ns = monotonic_ns();
+  HF_PROBE1(sync__begin, row);
   status = segment_.sync_data();
+  const std::uint64_t took_ns = monotonic_ns() - began_ns;
+  HF_PROBE2(sync__end, row, took_ns);
+  shared_.sync_times.add(took_ns);
   return status.ok() ? Status() : failed_by(std::move(status));
 }
 

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/histogram.h"
 #include "platform/futex.h"
 #include "platform/latch.h"
 
@@ -123,13 +124,15 @@ struct alignas(64) LogShared {
   char failed_text[128];                         // NUL-terminated
   platform::LatchWord flush_latch;
   platform::LatchWord prepare_latch;
+  TimeHistogram sync_times;  // of the syncs that flushes waited for; anybody
   SegmentRow segments[kSegmentsMax];
 };
 static_assert(offsetof(LogShared, tail) == 8 && offsetof(LogShared, direct_csn) == 56);
 static_assert(offsetof(LogShared, written_lsn) == 64 && offsetof(LogShared, syncs) == 120);
 static_assert(offsetof(LogShared, durable_word) == 128 && offsetof(LogShared, failed) == 144);
 static_assert(offsetof(LogShared, failed_text) == 192 && offsetof(LogShared, flush_latch) == 320);
-static_assert(offsetof(LogShared, segments) == 448 && sizeof(LogShared) == 448 + kSegmentsMax * 64);
+static_assert(offsetof(LogShared, sync_times) == 448 && offsetof(LogShared, segments) == 704);
+static_assert(sizeof(LogShared) == 704 + kSegmentsMax * 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<std::uint32_t>::is_always_lock_free);
 
 }  // namespace hf::log

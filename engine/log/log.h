@@ -57,6 +57,7 @@ struct LogStats {
   std::uint64_t bytes_appended;
   std::uint64_t bytes_on_disk;  // size of all segment files
   std::uint32_t segments;
+  Times sync_times;
 };
 
 class Log {

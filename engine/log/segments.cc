@@ -173,6 +173,7 @@ LogStats Log::Impl::stats() const noexcept {
   result.bytes_appended = now.end_lsn;
   result.durable_csn = shared_.durable_csn.load(std::memory_order_acquire);
   result.syncs = shared_.syncs.load(std::memory_order_relaxed);
+  result.sync_times = shared_.sync_times.read();
   for (const SegmentRow& row : shared_.segments) {
     const SegmentState state = state_of(row);
     if (state != SegmentState::kReady && state != SegmentState::kLive) continue;

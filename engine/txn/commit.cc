@@ -13,6 +13,7 @@
 // them then waits for that moment to end (Database::pass_commits; docs/locking.md, "Writes without a lock").
 #include <cassert>
 
+#include "base/probe.h"
 #include "platform/test_point.h"
 #include "txn/committers.h"
 #include "txn/record.h"
@@ -277,7 +278,9 @@ Result<Transaction::Outcome> Transaction::commit_in_latch(CommitPlan& plan) {
     return Outcome::kOutdated;
   }
   if (published != first_snapshot_) {  // nothing committed since: nothing to validate
-    if (Status status = validate(*plan.segments); !status.ok()) {
+    Status status = validate(*plan.segments);
+    HF_PROBE3(validate, first_snapshot_, published, static_cast<int>(status.code()));
+    if (!status.ok()) {
       database_->count_conflict();
       return status;
     }
@@ -313,6 +316,7 @@ Status Transaction::publish(CommitPlan& plan) {
   } else {
     database_->log().append(csn, plan.body);
   }
+  HF_PROBE2(append, csn, plan.body.size());
   reach("commit.appended");
   for (const overlay::Change& change : plan.changes) {
     database_->overlay().insert(csn, change);
@@ -324,17 +328,26 @@ Status Transaction::publish(CommitPlan& plan) {
   shared.commits.store(shared.commits.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   // Release: whoever reads this csn (acquire) finds the versions whole.
   shared.published_csn.store(csn, std::memory_order_release);
+  HF_PROBE1(publish, csn);
   reach("commit.published");
   commit_csn_ = csn;
   return {};
 }
 
 Status Transaction::wait_until_durable(Csn csn) {
+  const std::uint64_t began_ns = monotonic_ns();
+  Status status = wait_until_durable_or_cancelled(csn);
+  database_->shared().txn().durable_waits.add(monotonic_ns() - began_ns);
+  return status;
+}
+
+Status Transaction::wait_until_durable_or_cancelled(Csn csn) {
   constexpr std::uint64_t kLookForCancelMs = 50;
   for (;;) {
     Status status = database_->log().wait_durable(csn, Deadline::after_ms(kLookForCancelMs));
     if (status.ok()) return status;
     if (status.code() != Code::kTIMEOUT) {
+      database_->tell_trouble(status);
       return Status(Code::kMAYBE_COMMITTED, "visible as commit " + std::to_string(csn) + ", but: " + status.message());
     }
     if (cancelled()) {

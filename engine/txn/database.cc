@@ -7,7 +7,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 
 #include "txn/fork_guard.h"
@@ -38,7 +37,10 @@ Status Database::enter_commit(Deadline deadline) {
   const platform::Acquired acquired = commit_latch_->acquire(deadline);
   if (acquired == platform::Acquired::kNo) return Status(Code::kOVERLOADED, "the commit latch was not free in time");
   Status status;
-  if (acquired == platform::Acquired::kTakenOver) status = repair_commit();
+  if (acquired == platform::Acquired::kTakenOver) {
+    status = repair_commit();
+    repairs_.fetch_add(1, std::memory_order_relaxed);  // told of by the upkeep: not here, under the latch
+  }
   if (status.ok() && shared_.log().failed.load(std::memory_order_acquire) != 0) status = log_->failure();
   if (!status.ok()) commit_latch_->release();
   return status;
@@ -87,69 +89,6 @@ bool Database::mark_alive(Bytes mark) const noexcept {
   // Generations start anew with each session of the database; the time of opening tells the sessions apart.
   return slot < platform::kProcessSlotsMax && shared_.slots()[slot].opened_at_ms == load_be64(mark.data() + 4) &&
          liveness_.alive(owner);
-}
-
-OldestPin Database::oldest_pin() const {
-  OldestPin oldest;
-  std::uint32_t slot = 0;
-  std::uint64_t since_ns = 0;
-  oldest.base = views_->oldest_pin(0, &slot, &since_ns);
-  if (oldest.base == kCsnMax) return oldest;
-  const platform::ProcessSlot& process = shared_.slots()[slot];
-  const std::uint64_t now = monotonic_ns();
-  oldest.pid = process.pid;
-  oldest.age_ms = now > since_ns ? (now - since_ns) / 1'000'000u : 0;
-  oldest.label.assign(process.label, strnlen(process.label, sizeof process.label));
-  return oldest;
-}
-
-namespace {
-
-// Anonymous resident memory of the process, bytes.
-std::uint64_t anonymous_bytes() {
-  std::FILE* file = std::fopen("/proc/self/status", "re");
-  if (file == nullptr) return 0;
-  char line[128];
-  unsigned long long kib = 0;
-  while (std::fgets(line, sizeof line, file) != nullptr) {
-    if (std::sscanf(line, "RssAnon: %llu kB", &kib) == 1) break;
-  }
-  std::fclose(file);
-  return kib * 1024;
-}
-
-}  // namespace
-
-Result<DatabaseStats> Database::stats() {
-  Result<store::StoreStats> base = store_->stats();
-  if (!base.ok()) return std::move(base).status();
-  const TxnShared& shared = shared_.txn();
-  DatabaseStats stats{};
-  for (std::uint32_t slot = 0; slot < platform::kProcessSlotsMax; ++slot) {
-    if (shared_.slots()[slot].generation.load(std::memory_order_relaxed) == 0) continue;
-    const platform::OwnerId holder = liveness_.holder_of(slot);
-    if (holder != 0) ++stats.processes;
-  }
-  stats.published = shared.published_csn.load(std::memory_order_acquire);
-  stats.durable = log_->durable_csn();
-  stats.applied = shared.applied_csn.load(std::memory_order_acquire);
-  stats.commits = shared.commits.load(std::memory_order_relaxed);
-  stats.conflicts = shared.conflicts.load(std::memory_order_relaxed);
-  stats.merges = shared.merges.load(std::memory_order_relaxed);
-  stats.rows_swept = shared.rows_swept.load(std::memory_order_relaxed);
-  stats.takeovers = shared.commit_latch.takeovers.load(std::memory_order_relaxed) +
-                    shared.maintainer_latch.takeovers.load(std::memory_order_relaxed);
-  stats.transactions_open = views_->in_use();
-  stats.private_bytes = anonymous_bytes();
-  const OldestPin oldest = oldest_pin();
-  stats.oldest_pin = oldest.base == kCsnMax ? 0 : oldest.base;
-  stats.oldest_pin_age_ms = oldest.age_ms;
-  stats.oldest_pin_pid = oldest.pid;
-  stats.locks = locks_->stats();
-  stats.log = log_->stats();
-  stats.overlay = overlay_->stats();
-  stats.store = base.value();
-  return stats;
 }
 
 Result<int> Database::event_fd() {

@@ -5,6 +5,7 @@
 //   database.h     one open engine of this process         transaction.h  begin, read, write, commit
 //   open.cc        join or recover, leave                  commit.cc      the commit protocol
 //   maintenance.cc merge, sweep, flush of relaxed commits  validate.cc    what changed since the snapshot
+//   figures.cc     statistics, who is there, lines for the operator
 //   views.h        snapshots and pins                      row_cursor.h   ranges over write set, overlay and base
 //   transact.h     retry                                   bulk_load.h    sorted rows past the log
 //
@@ -21,6 +22,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -43,6 +45,10 @@ enum class Durability : std::uint8_t { kDurable = 1, kRelaxed = 2 };
 // Rows of the system table are the catalog's; `txn` knows only how to turn a table's id into the id of its rows.
 inline constexpr TableId kSystemTable = 1;
 inline constexpr TableId kFirstUserTable = 16;
+
+// How much a line for the operator matters.
+enum class Severity : int { kInfo = 1, kWarning = 2, kError = 3 };
+using MessageFunction = void (*)(int severity, const char* text, void* context);
 
 struct DatabaseOptions {
   std::string label;
@@ -68,6 +74,8 @@ struct DatabaseOptions {
   Isolation isolation = Isolation::kSerializable;
   Durability durability = Durability::kDurable;
   std::uint32_t tables_max = 1000;
+  MessageFunction on_message = nullptr;  // called by any thread, one at a time; must not call the engine
+  void* message_context = nullptr;
 };
 
 // A table as transactions use it. Made by the catalog, lives as long as the Database.
@@ -90,6 +98,21 @@ struct DatabaseStats {
   overlay::OverlayStats overlay;
   store::StoreStats store;
   lock::LockStats locks;
+  Times durable_waits, merge_times;
+};
+
+// One process that has the database open.
+struct ProcessInfo {
+  std::uint32_t slot = 0;
+  std::uint64_t pid = 0;
+  std::uint64_t opened_ms = 0;
+  std::string label;
+  std::uint64_t pins = 0;  // that transactions hold
+  Csn oldest_pin = 0;      // 0: none
+  std::uint64_t oldest_pin_age_ms = 0;
+  std::uint64_t locks_held = 0, locks_waiting = 0;
+  bool is_self = false;
+  bool is_maintainer = false;
 };
 
 // The pinned party that keeps the overlay from being freed, for reports.
@@ -155,6 +178,11 @@ class Database : public std::enable_shared_from_this<Database> {
   Status merge_sealed();
   OldestPin oldest_pin() const;
   Result<DatabaseStats> stats();
+  // Everybody who has it open, by slot. Stops the lock table for about a millisecond.
+  std::vector<ProcessInfo> processes() const;
+  // A line for the operator, when somebody asked for them. Never under the commit latch.
+  void tell(Severity severity, const std::string& text) noexcept;
+  void tell_trouble(const Status& status) noexcept;
   // An eventfd that is written when commits of this process became durable; starts the thread that flushes for it.
   Result<int> event_fd();
   // Tells the event thread that a ticket waits for `csn`.
@@ -208,6 +236,10 @@ class Database : public std::enable_shared_from_this<Database> {
   Csn merge_seen_csn_ = 0;
   std::uint64_t swept_at_ns_ = 0;
   std::uint64_t readers_checked_at_ns_ = 0;
+
+  std::mutex message_mutex_;                    // one line at a time; leaf
+  std::atomic<std::uint64_t> repairs_{0};       // commit latches taken over from killed processes
+  std::atomic<std::uint32_t> trouble_told_{0};  // code of the failure that was told last
 
   std::atomic<bool> stopping_{false};
   std::thread maintenance_thread_;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/probe.h"
 #include "lock/heat.h"
 #include "platform/test_point.h"
 #include "txn/database.h"
@@ -207,6 +208,8 @@ Status Database::merge_rows(const overlay::Segment& segment, Csn last) {
   if (log_ != nullptr) {
     if (Status status = log_->wait_durable(last, Deadline::never()); !status.ok()) return status;
   }
+  const std::uint64_t began_ns = monotonic_ns();
+  HF_PROBE2(merge__begin, applied, last);
   Result<std::unique_ptr<store::Merge>> merge = store_->begin_merge();
   if (!merge.ok()) return std::move(merge).status();
   if (Status status = put_rows(segment, applied, last, *merge.value()); !status.ok()) return status;
@@ -218,7 +221,10 @@ Status Database::merge_rows(const overlay::Segment& segment, Csn last) {
   reach("merge.committed");
   shared.applied_csn.store(last, std::memory_order_release);
   shared.merges.fetch_add(1, std::memory_order_relaxed);
-  shared.maintained_at_ns.store(monotonic_ns(), std::memory_order_relaxed);
+  const std::uint64_t ended_ns = monotonic_ns();
+  HF_PROBE2(merge__end, last, ended_ns - began_ns);
+  shared.merge_times.add(ended_ns - began_ns);
+  shared.maintained_at_ns.store(ended_ns, std::memory_order_relaxed);
   base_changed();
   return log_ != nullptr ? log_->recycle(last) : Status();
 }
@@ -303,7 +309,9 @@ Status Database::wait_for_room(std::uint64_t bytes, Deadline deadline, const std
     why += "; the oldest pin is csn " + std::to_string(oldest.base) + " of process " + std::to_string(oldest.pid) +
            " (" + oldest.label + "), " + std::to_string(oldest.age_ms) + " ms old";
   }
-  return Status(Code::kOVERLOADED, std::move(why));
+  Status status(Code::kOVERLOADED, std::move(why));
+  tell_trouble(status);
+  return status;
 }
 
 void Database::flush_relaxed() {
@@ -323,8 +331,12 @@ void Database::maintenance_loop() {
     const std::uint32_t seen = shared.maintain_word.load(std::memory_order_acquire);
     if (role_latch_->try_acquire() != Acquired::kNo) {
       // What goes wrong here (a full disk, say) is tried again, and met by the committers that need the room.
-      (void)pass(false).ok();
+      const Status status = pass(false);
       role_latch_->release();
+      tell_trouble(status);
+    }
+    if (const std::uint64_t repairs = repairs_.exchange(0, std::memory_order_relaxed); repairs != 0) {
+      tell(Severity::kWarning, "a process was killed while it committed: finished or undone what it had begun");
     }
     views_->drop_idle(false);
     const std::uint64_t now = monotonic_ns();

@@ -128,7 +128,16 @@ class Opening {
     }
     if (Status status = write_session(db_.path_, db_.memory_path_); !status.ok()) return status;
     db_.shared_.header().ready.store(1, std::memory_order_release);
+    tell_recovered();
     return {};
+  }
+
+  void tell_recovered() {
+    const std::string csn = "opened " + db_.path_ + " at csn " + std::to_string(recovered_.last_csn);
+    if (recovered_.records == 0 && recovered_.bytes_cut == 0) return db_.tell(Severity::kInfo, csn);
+    db_.tell(Severity::kWarning, csn + ", after a crash: " + std::to_string(recovered_.records) +
+                                     " commits taken from the log, " + std::to_string(recovered_.bytes_cut) +
+                                     " bytes of a torn tail cut off");
   }
 
   Status identify() {
@@ -275,15 +284,14 @@ class Opening {
     if (!overlay.ok()) return std::move(overlay).status();
     db_.overlay_ = std::move(overlay).value();
 
-    log::Recovered recovered;
     Result<std::unique_ptr<log::Log>> log = log::Log::recover(
         db_.shared_.log(), db_.shared_.ring(), db_.liveness_, log_options(), applied,
         !identity_.complete || (clean.ok() && clean.value() == "1"),
-        [this](Csn csn, Bytes body) { return replay(csn, body); }, &recovered);
+        [this](Csn csn, Bytes body) { return replay(csn, body); }, &recovered_);
     if (!log.ok()) return std::move(log).status();
     db_.log_ = std::move(log).value();
-    shared.published_csn.store(recovered.last_csn, std::memory_order_release);
-    shared.system_csn.store(recovered.last_csn, std::memory_order_release);
+    shared.published_csn.store(recovered_.last_csn, std::memory_order_release);
+    shared.system_csn.store(recovered_.last_csn, std::memory_order_release);
     make_views();
     return {};
   }
@@ -368,12 +376,14 @@ class Opening {
     if (!log.ok()) return std::move(log).status();
     db_.log_ = std::move(log).value();
     make_views();
+    db_.tell(Severity::kInfo, "joined the processes that have " + db_.path_ + " open");
     return {};
   }
 
   Database& db_;
   const DatabaseOptions& options_;
   Identity identity_;
+  log::Recovered recovered_;
 };
 
 Database::Database(std::string path, DatabaseOptions options)
@@ -442,6 +452,7 @@ void Database::leave() noexcept {
   if (!overlay::Overlay::remove_files(memory_path_).ok()) return;
   (void)platform::remove_file(locks_path(memory_path_)).ok();
   (void)platform::remove_file(region_path(memory_path_)).ok();
+  tell(Severity::kInfo, "closed " + path_ + " as its last process, everything merged");
 }
 
 }  // namespace hf::txn

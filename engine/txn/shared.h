@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/histogram.h"
 #include "lock/format.h"
 #include "log/format.h"
 #include "overlay/format.h"
@@ -86,6 +87,9 @@ struct alignas(64) TxnShared {
   std::atomic<std::uint64_t> maintained_at_ns;  // when the maintainer was last seen; monotonic
   platform::FutexWord maintain_word;            // raised and woken to ask for upkeep
   platform::FutexWord room_word;                // raised and woken when a segment became ready
+
+  TimeHistogram durable_waits;  // of commits, from when they were visible until they were on the device
+  TimeHistogram merge_times;    // of merges, from the first row to the end of their commit
 };
 
 // Who made a commit, so that a conflict can name the other party: a ring, the commit of csn c in row c % 1024. Written
@@ -121,7 +125,7 @@ static_assert(kTxnOffset % 64 == 0 && kCommittersOffset % 64 == 0 && kOverlayOff
 constexpr std::uint32_t layout_fingerprint() {
   std::uint64_t h = 1;
   for (const std::uint64_t part :
-       {std::uint64_t{2} /* raise by hand when meaning changes without size */, std::uint64_t{kSlotsOffset},
+       {std::uint64_t{3} /* raise by hand when meaning changes without size */, std::uint64_t{kSlotsOffset},
         std::uint64_t{kPinsOffset}, std::uint64_t{kTxnOffset}, std::uint64_t{kCommittersOffset},
         std::uint64_t{kOverlayOffset}, std::uint64_t{kLogOffset}, std::uint64_t{kRingOffset},
         std::uint64_t{kRegionSize}, std::uint64_t{offsetof(TxnShared, published_csn)},

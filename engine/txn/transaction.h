@@ -279,6 +279,7 @@ class Transaction {
   void name_other() noexcept;
   Status changed(TableId table, Bytes key, Csn other, Code code);
   Status wait_until_durable(Csn csn);
+  Status wait_until_durable_or_cancelled(Csn csn);
   void end(State state) noexcept;
   Status finish_with(Status status) noexcept;  // aborts and passes the status on
 

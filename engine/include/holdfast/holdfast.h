@@ -183,6 +183,12 @@ enum {
   HF_OPEN_NO_HEAT = 16            /* HF_TXN_NO_HEAT */
 };
 
+/* Lines about what an operator should know: recovery, a full overlay, a failed disk, processes found dead. */
+enum { HF_MESSAGE_INFO = 1, HF_MESSAGE_WARNING = 2, HF_MESSAGE_ERROR = 3 };
+/* `text` is one line, NUL-terminated, valid during the call. Called from any thread of the engine, also during hf_open
+ * and hf_close, never two at once for one database. Must not call functions of that database, and should not block. */
+typedef void (*hf_message_fn)(int level, const char* text, void* context);
+
 typedef struct hf_open_options {
   uint32_t size;                 /* sizeof(hf_open_options) */
   uint32_t flags;                /* HF_OPEN_... */
@@ -213,10 +219,12 @@ typedef struct hf_open_options {
    * most 262,144. A lock takes a unit, and one more for each 120 bytes that the key has over 80; each process takes
    * units by the 64. The first opener's counts. */
   uint32_t locks_max;
-  uint32_t lock_reserved; /* 0 */
+  uint32_t lock_reserved;   /* 0 */
+  hf_message_fn on_message; /* of the first open of the process; NULL: none */
+  void* message_context;
 } hf_open_options;
 #define HF_OPEN_OPTIONS_INIT \
-  { sizeof(hf_open_options), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+  { sizeof(hf_open_options), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL }
 
 /*
  * Opens the database in directory `path`, making both when absent (the parent directory has to exist). The first

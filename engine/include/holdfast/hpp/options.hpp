@@ -50,6 +50,8 @@ struct open_options {
   bool lock_ordered = false;
   bool deadlock_search = true;
   bool heat = true;
+  hf_message_fn on_message = nullptr;
+  void* message_context = nullptr;
 
   // Borrows the strings.
   [[nodiscard]] hf_open_options c_options() const noexcept {
@@ -75,6 +77,8 @@ struct open_options {
     c.tables_max = tables_max;
     c.lock_timeout_ms = detail::to_ms(lock_timeout);
     c.locks_max = locks_max;
+    c.on_message = on_message;
+    c.message_context = message_context;
     return c;
   }
 };
