@@ -27,6 +27,7 @@ STACK = [
     ["log", "overlay", "store", "lock"],
     ["txn"],
     ["catalog"],
+    ["admin"],
     ["coord"],
     ["commerce"],
     ["capi"],
