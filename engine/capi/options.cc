@@ -103,8 +103,8 @@ Status read_label(const char* given, std::string* out) {
 Status read_open_options(const hf_open_options* given, txn::DatabaseOptions* out) {
   hf_open_options options;
   if (Status status = read_sized(given, "hf_open_options", &options); !status.ok()) return status;
-  constexpr std::uint32_t kFlags =
-      HF_OPEN_NO_CREATE | HF_OPEN_NO_THREAD | HF_OPEN_LOCK_ORDERED | HF_OPEN_NO_DEADLOCK_SEARCH | HF_OPEN_NO_HEAT;
+  constexpr std::uint32_t kFlags = HF_OPEN_NO_CREATE | HF_OPEN_NO_THREAD | HF_OPEN_LOCK_ORDERED |
+                                   HF_OPEN_NO_DEADLOCK_SEARCH | HF_OPEN_NO_HEAT | HF_OPEN_VERIFY_READS;
   if ((options.flags & ~kFlags) != 0) return illegal("flags", options.flags);
   if (options.reserved != 0) return illegal("reserved", options.reserved);
   if (options.locks_max > lock::kLocksMax) return illegal("locks_max", options.locks_max);
@@ -117,6 +117,7 @@ Status read_open_options(const hf_open_options* given, txn::DatabaseOptions* out
   if (Status status = read_label(options.label, &out->label); !status.ok()) return status;
   if (options.memory_directory != nullptr) out->memory_directory = options.memory_directory;
   out->create = (options.flags & HF_OPEN_NO_CREATE) == 0;
+  out->verify_reads = (options.flags & HF_OPEN_VERIFY_READS) != 0;
   out->background_thread = (options.flags & HF_OPEN_NO_THREAD) == 0;
   out->map_size = or_default(options.map_size, out->map_size);
   out->overlay_bytes_max = or_default(options.overlay_bytes_max, out->overlay_bytes_max);

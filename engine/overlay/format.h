@@ -117,12 +117,20 @@ struct VersionRecord {
   VersionKind kind;
   std::uint8_t flags;
   std::uint8_t value_offset;  // from the record's start: 24, or 32 when expires_ms (8 bytes) lies between
-  std::uint8_t pad[5];        // zero
+  // The four bytes of `prev`, xored. It is no part of the row, so the checksum says nothing about it.
+  std::uint8_t prev_check;
+  std::uint32_t checksum;  // row_checksum() of the row (base/hash.h)
 };
 static_assert(sizeof(VersionRecord) == 24 && alignof(VersionRecord) == 8);
 static_assert(offsetof(VersionRecord, csn) == 0 && offsetof(VersionRecord, prev) == 8);
 static_assert(offsetof(VersionRecord, value_size) == 12 && offsetof(VersionRecord, kind) == 16);
 static_assert(offsetof(VersionRecord, flags) == 17 && offsetof(VersionRecord, value_offset) == 18);
+static_assert(offsetof(VersionRecord, prev_check) == 19 && offsetof(VersionRecord, checksum) == 20);
+
+constexpr std::uint8_t fold_offset(Offset offset) noexcept {
+  offset ^= offset >> 16;
+  return static_cast<std::uint8_t>(offset ^ offset >> 8);
+}
 
 // A hash bucket: bloom << 32 | offset of the newest node. The bloom has bit (hash >> 59) set for every node of the
 // chain, so most absent rows cost this one line. Written by the latch owner (release), read with acquire.
@@ -165,7 +173,7 @@ constexpr std::uint64_t arena_size(std::uint64_t segment_size) noexcept {
 
 // Changes with any size, place or rule above that two processes must agree on.
 constexpr std::uint64_t layout_fingerprint() noexcept {
-  constexpr std::uint64_t kFacts[] = {1,  // version; raise it when a meaning changes without a size
+  constexpr std::uint64_t kFacts[] = {2,  // version; raise it when a meaning changes without a size
                                       sizeof(OverlayShared),
                                       sizeof(SegmentRow),
                                       sizeof(SegmentHeader),
@@ -181,6 +189,7 @@ constexpr std::uint64_t layout_fingerprint() noexcept {
                                       offsetof(Node, next),
                                       offsetof(VersionRecord, prev),
                                       offsetof(VersionRecord, value_offset),
+                                      offsetof(VersionRecord, checksum),
                                       kSegmentsMax,
                                       kHeightMax,
                                       kOffsetUnit,

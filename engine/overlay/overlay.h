@@ -32,6 +32,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "base/status.h"
 #include "overlay/format.h"
 #include "platform/region.h"
@@ -45,6 +46,7 @@ struct Version {
   Bytes value;
   VersionKind kind = VersionKind::kPut;
   std::uint8_t flags = 0;  // kind of row, uninterpreted here
+  std::uint32_t checksum = 0;
 };
 
 // A mapped segment. Immutable handle; share it freely. `row` and `region` hold the segment at `generation`; the row
@@ -55,6 +57,9 @@ class Segment {
           std::uint32_t generation) noexcept;
   // Newest version of the row with csn <= snapshot. False when there is none here. `hash` is row_hash(table, key).
   bool find(TableId table, Bytes key, std::uint64_t hash, Csn snapshot, Version* out) const noexcept;
+  // The same with distrust: bounds of every link on the way, whether every node of the hash chain belongs there, and the
+  // checksum of every version passed over. kCORRUPT names row and file. Several times the price.
+  Result<bool> find_verified(TableId table, Bytes key, std::uint64_t hash, Csn snapshot, Version* out) const;
   // Csn of the newest version of the row, whatever the snapshot; 0 when there is none here.
   Csn newest(TableId table, Bytes key, std::uint64_t hash) const noexcept;
   // The largest csn of any row in the interval that is > after, or 0. `low` is inclusive. `high` is the end, exclusive,
@@ -69,8 +74,10 @@ class Segment {
   Csn last_csn() const noexcept;  // kCsnMax while the segment is active
   std::uint32_t index() const noexcept { return index_; }
   std::uint32_t generation() const noexcept { return generation_; }
-  std::uint64_t rows() const noexcept;           // nodes; grows; each kill may leave it one short
+  // Nodes; grows; each kill may leave it one short. A walk that begins after it meets at least that many.
+  std::uint64_t rows() const noexcept;
   bool has_table(TableId table) const noexcept;  // false: certainly no row of it here (small per-segment filter)
+  std::string file() const;                      // plain name, for reports
 
  private:
   friend class Overlay;
@@ -100,10 +107,17 @@ class Iterator {
   TableId table() const noexcept;                             // Requires: valid()
   Bytes key() const noexcept;                                 // Requires: valid(); points into the segment
   bool version(Csn snapshot, Version* out) const noexcept;    // newest <= snapshot. Requires: valid()
-  Csn newest() const noexcept;                                // Requires: valid()
+  // The same, as Segment::find_verified(). Requires: valid()
+  Result<bool> version_verified(Csn snapshot, Version* out) const;
+  Csn newest() const noexcept;  // Requires: valid()
+  // A walk over all rows with distrust: kCORRUPT, and the iterator stays, where the next row cannot be one or does not
+  // come after this one. Whoever counts them knows whether any is missing (Segment::rows).
+  Status first_verified();
+  Status next_verified();  // Requires: valid()
 
  private:
   friend class Segment;
+  Status go_verified(Offset from);
   const Segment* segment_;
   std::uint64_t node_ = 0;  // its Offset; 0 = no row
 };
@@ -130,7 +144,12 @@ struct Change {
   std::uint8_t flags;
   std::uint64_t expires_ms;
   Bytes value;
+  std::uint64_t content = 0;  // row_content() of all that: taken before the latch, because it reads the whole value
 };
+inline std::uint64_t content_of(const Change& change) noexcept {
+  return row_content(change.hash, static_cast<std::uint8_t>(change.kind), change.flags, change.expires_ms,
+                     change.value);
+}
 
 class Overlay {
  public:

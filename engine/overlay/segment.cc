@@ -56,7 +56,7 @@ void Segment::warm(TableId table, Bytes key, std::uint64_t hash) const noexcept 
 
 Csn Segment::first_csn() const noexcept { return row_->first_csn.load(std::memory_order_acquire); }
 Csn Segment::last_csn() const noexcept { return row_->last_csn.load(std::memory_order_acquire); }
-std::uint64_t Segment::rows() const noexcept { return row_->rows.load(std::memory_order_relaxed); }
+std::uint64_t Segment::rows() const noexcept { return row_->rows.load(std::memory_order_acquire); }
 
 bool Segment::has_table(TableId table) const noexcept {
   // Relaxed: the bit is set before the commit is published, and the reader knows the published csn.

@@ -163,7 +163,12 @@ inline void load_version(const VersionRecord* record, Version* out) noexcept {
   out->value = Bytes(bytes + record->value_offset, record->value_size);
   out->kind = record->kind;
   out->flags = record->flags;
+  out->checksum = record->checksum;
 }
+// verify.cc. Whether the bytes there can be a node: bounds, sizes, prefix. Follows no link.
+bool node_is_sound(const char* base, std::uint64_t size, Offset offset) noexcept;
+// verify.cc. What is wrong with the version there of the row with that hash, or null. Follows no link.
+const char* version_fault(const char* base, std::uint64_t size, Offset offset, std::uint64_t hash) noexcept;
 inline Csn newest_csn(char* base, const Node* node) noexcept {
   return version_at(base, node->newest.load(std::memory_order_acquire))->csn;
 }

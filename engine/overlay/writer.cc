@@ -35,7 +35,7 @@ std::uint64_t Writer::space_of(std::size_t key_size, std::size_t value_size) noe
 void Writer::insert(Csn csn, const Change& change) noexcept {
   assert(csn != 0 && csn < kCsnMax && change.table != 0);
   assert(change.key.size() <= kKeySizeMax && change.value.size() <= kValueSizeMax);
-  assert(change.hash == row_hash(change.table, change.key));
+  assert(change.hash == row_hash(change.table, change.key) && change.content == content_of(change));
   const RowKey row(change.table, change.key);
   const Offset node = find_node(base_, segment_->bucket_mask_, row, change.hash);
   if (node == 0) {
@@ -78,7 +78,7 @@ void Writer::insert_row(Csn csn, const Change& change, const RowKey& row) noexce
   next_of(node_at(base_, path_[0]), 0).store(at, std::memory_order_release);
   platform::reach("overlay.insert.linked");
   complete_row(at, change.hash);
-  row_->rows.store(row_->rows.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  row_->rows.store(row_->rows.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   settle(at);
 }
 
@@ -138,6 +138,8 @@ void Writer::fill_version(Offset at, Csn csn, const Change& change, Offset prev)
   version->value_size = static_cast<std::uint32_t>(change.value.size());
   version->kind = change.kind;
   version->flags = change.flags;
+  version->prev_check = fold_offset(prev);
+  version->checksum = row_checksum(change.content, csn);
   version->value_offset = sizeof(VersionRecord) + (expires ? sizeof change.expires_ms : 0);
   if (expires) std::memcpy(bytes + sizeof(VersionRecord), &change.expires_ms, sizeof change.expires_ms);
   if (!change.value.empty()) std::memcpy(bytes + version->value_offset, change.value.data(), change.value.size());

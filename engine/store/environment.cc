@@ -147,6 +147,7 @@ Status Store::Impl::open_fixed_databases() {
     if (rc == 0) rc = mdb_dbi_open(txn, kTablesDatabase, 0, &tables);
     if (rc == 0) rc = mdb_dbi_open(txn, kExpiryDatabase, 0, &expiry);
     Status status = rc == 0 ? check_format(txn) : Status();
+    if (rc == 0 && status.ok()) status = read_checked_since(txn);
     MDB_stat root;
     if (rc == MDB_NOTFOUND && (made || mdb_stat(txn, 1, &root) != 0 || root.ms_entries != 0)) {
       status = Status(Code::kWRONG_FORMAT, options.directory + "/data.mdb is an LMDB file, but not Holdfast's");
@@ -185,6 +186,7 @@ Status Store::Impl::create_fixed_databases() {
   if (status.ok()) status = put_record(txn, made_meta, kDirectoryKey, bytes_of(DirectoryRecord{1, 0, 0}));
   const Csn applied = 0;
   if (status.ok()) status = put_record(txn, made_meta, kAppliedCsnKey, bytes_of(applied));
+  if (status.ok()) status = put_record(txn, made_meta, kCheckedSinceKey, bytes_of(applied));
   if (!status.ok()) {
     mdb_txn_abort(txn);
     return status;
@@ -207,6 +209,20 @@ Status Store::Impl::check_format(MDB_txn* txn) {
                                            std::to_string(kFormatVersion) + ", or another byte order");
   }
   return Status();
+}
+
+Status Store::Impl::read_checked_since(MDB_txn* txn) {
+  const Result<std::string> record = get_record(txn, meta, kCheckedSinceKey);
+  if (record.code() == Code::kNOT_FOUND) return {};
+  if (!record.ok()) return record.status();
+  Csn since;
+  if (record.value().size() != sizeof since) {
+    return Status(Code::kCORRUPT,
+                  options.directory + "/data.mdb: the record '" + kCheckedSinceKey + "' has the wrong size");
+  }
+  std::memcpy(&since, record.value().data(), sizeof since);
+  checked_since.store(since, std::memory_order_relaxed);
+  return {};
 }
 
 Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
@@ -353,6 +369,19 @@ Status Store::set_meta(Bytes name, Bytes value) {
   if (!writer.ok()) return std::move(writer).status();
   if (Status status = (*writer)->put_meta(name, value); !status.ok()) return status;
   return (*writer)->commit();
+}
+
+Status Store::demand_checksums() {
+  if (impl_->checked_since.load(std::memory_order_relaxed) != kCsnMax) return {};
+  Csn applied = 0;
+  {
+    const Result<std::shared_ptr<const Snapshot>> now = snapshot();
+    if (!now.ok()) return now.status();
+    applied = now.value()->applied_csn();
+  }
+  if (Status status = set_meta(kCheckedSinceKey, bytes_of(applied)); !status.ok()) return status;
+  impl_->checked_since.store(applied, std::memory_order_relaxed);
+  return {};
 }
 
 Status Store::check_readers() { return check_readers_of(impl_->env); }

@@ -26,6 +26,8 @@ inline constexpr char kSlotPrefix = 't';                  // "t<slot>", decimal:
 inline constexpr const char* kFormatKey = "format";           // FormatRecord; made together with the databases
 inline constexpr const char* kAppliedCsnKey = "applied_csn";  // 8: everything up to this commit is in the base
 inline constexpr const char* kDirectoryKey = "directory";     // DirectoryRecord
+// 8: every row of a newer version has a checksum. Absent in files from before there were any.
+inline constexpr const char* kCheckedSinceKey = "checksums_since";
 
 inline constexpr char kFormatMagic[8] = {'H', 'F', 'B', 'A', 'S', 'E', '0', '1'};
 inline constexpr std::uint32_t kFormatVersion = 1;
@@ -49,24 +51,37 @@ static_assert(sizeof(DirectoryRecord) == 16);
 // --- rows --------------------------------------------------------------------------------------------------------
 
 // Value of a row: head, then the user's bytes.
-//   0  8  version in the low 56 bits, flags in the top 8
-//   8  8  expires_ms, only when kFlagExpires is set
-inline constexpr std::uint8_t kFlagExpires = 0x80;  // the store's own; the other seven bits are the caller's
-inline constexpr std::size_t kHeadSize = 8;
-inline constexpr std::size_t kHeadSizeExpires = 16;
+//   0       8  version in the low 56 bits, flags in the top 8
+//   8       8  expires_ms, only when kFlagExpires is set
+//   8 or 16 4  checksum, only when kFlagChecked is set: row_checksum() of the row (base/hash.h)
+// Every row is written with its checksum. Rows without are from before there were any.
+inline constexpr std::uint8_t kFlagExpires =
+    0x80;  // these two are the store's own; the other six bits are the caller's
+inline constexpr std::uint8_t kFlagChecked = 0x40;
+inline constexpr std::uint8_t kFlagsOfCaller = 0x3f;
+inline constexpr std::size_t kChecksumSize = 4;
+inline constexpr std::size_t kHeadSizeMin = 8;  // neither
+inline constexpr std::size_t kHeadSize = 12;    // with a checksum
+inline constexpr std::size_t kHeadSizeExpires = 20;
+inline constexpr std::uint8_t kKindPut = 1;  // of row_content(): what every row of the base is
 
 constexpr std::size_t head_size(std::uint64_t expires_ms) noexcept {
   return expires_ms == 0 ? kHeadSize : kHeadSizeExpires;
 }
 
 // Requires: head_size(expires_ms) bytes at `out`, version <= kCsnMax. Returns where the user's bytes go.
-inline char* encode_head(char* out, Csn version, std::uint8_t flags, std::uint64_t expires_ms) noexcept {
-  flags = static_cast<std::uint8_t>((flags & ~kFlagExpires) | (expires_ms == 0 ? 0 : kFlagExpires));
+inline char* encode_head(char* out, Csn version, std::uint8_t flags, std::uint64_t expires_ms,
+                         std::uint32_t row_checksum) noexcept {
+  flags = static_cast<std::uint8_t>((flags & kFlagsOfCaller) | kFlagChecked | (expires_ms == 0 ? 0 : kFlagExpires));
   const std::uint64_t word = (version & kCsnMax) | (std::uint64_t{flags} << 56);
   std::memcpy(out, &word, sizeof word);
-  if (expires_ms == 0) return out + kHeadSize;
-  std::memcpy(out + kHeadSize, &expires_ms, sizeof expires_ms);
-  return out + kHeadSizeExpires;
+  out += sizeof word;
+  if (expires_ms != 0) {
+    std::memcpy(out, &expires_ms, sizeof expires_ms);
+    out += sizeof expires_ms;
+  }
+  std::memcpy(out, &row_checksum, sizeof row_checksum);
+  return out + sizeof row_checksum;
 }
 
 // --- expiry index ------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/hash.h"
 #include "platform/file.h"
 #include "store/store.h"
 
@@ -55,22 +56,40 @@ inline Bytes to_bytes(const MDB_val& val) noexcept { return {static_cast<const c
 
 // False: the bytes are no row.
 inline bool decode_row(const MDB_val& val, Row* out) noexcept {
-  if (val.mv_size < kHeadSize) return false;
+  if (val.mv_size < kHeadSizeMin) return false;
   const char* const data = static_cast<const char*>(val.mv_data);
   std::uint64_t word;
   std::memcpy(&word, data, sizeof word);
   out->version = word & kCsnMax;
-  out->flags = static_cast<std::uint8_t>(word >> 56);
-  if (out->flags < kFlagExpires) [[likely]] {
+  const auto flags = static_cast<std::uint8_t>(word >> 56);
+  out->flags = flags & kFlagsOfCaller;
+  if ((flags & (kFlagExpires | kFlagChecked)) == kFlagChecked && val.mv_size >= kHeadSize) [[likely]] {
     out->expires_ms = 0;
+    out->checked = true;
+    std::memcpy(&out->checksum, data + kHeadSizeMin, sizeof out->checksum);
     out->value = Bytes(data + kHeadSize, val.mv_size - kHeadSize);
     return true;
   }
-  if (val.mv_size < kHeadSizeExpires) return false;
-  out->flags = static_cast<std::uint8_t>(out->flags & ~kFlagExpires);
-  std::memcpy(&out->expires_ms, data + kHeadSize, sizeof out->expires_ms);
-  out->value = Bytes(data + kHeadSizeExpires, val.mv_size - kHeadSizeExpires);
+  std::size_t at = kHeadSizeMin;
+  const bool expires = (flags & kFlagExpires) != 0;
+  out->checked = (flags & kFlagChecked) != 0;
+  if (val.mv_size < at + (expires ? sizeof out->expires_ms : 0) + (out->checked ? kChecksumSize : 0)) return false;
+  out->expires_ms = 0;
+  if (expires) {
+    std::memcpy(&out->expires_ms, data + at, sizeof out->expires_ms);
+    at += sizeof out->expires_ms;
+  }
+  out->checksum = 0;
+  if (out->checked) {
+    std::memcpy(&out->checksum, data + at, sizeof out->checksum);
+    at += kChecksumSize;
+  }
+  out->value = Bytes(data + at, val.mv_size - at);
   return true;
+}
+// Of a row as the base holds it.
+inline std::uint32_t checksum_of(std::uint64_t hash, const Row& row) noexcept {
+  return row_checksum(row_content(hash, kKindPut, row.flags, row.expires_ms, row.value), row.version);
 }
 
 // Which table owns which slot, at one state of the base. A value; shared between threads only as const.
@@ -147,6 +166,7 @@ class Store::Impl {
   std::vector<MDB_txn*> idle;                  // read transactions that were reset; guarded by mutex
   std::vector<std::uint32_t> reserved;         // slots that loads under way are filling; guarded by mutex
   std::atomic<bool> writing{false};            // a Writer lives
+  std::atomic<Csn> checked_since{kCsnMax};     // rows of newer versions must have a checksum; kCsnMax: none must
 
  private:
   Status open_environment();
@@ -155,6 +175,7 @@ class Store::Impl {
   Status open_fixed_databases();
   Status create_fixed_databases();
   Status check_format(MDB_txn* txn);
+  Status read_checked_since(MDB_txn* txn);
   Status open_handles(MDB_txn* txn, std::uint32_t slots);
 };
 

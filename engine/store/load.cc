@@ -64,7 +64,9 @@ void Load::Impl::remember(Bytes key, Bytes value, std::uint8_t flags, std::uint6
   char bytes[sizeof row + kKeySizeMax + kHeadSizeExpires];
   std::memcpy(bytes, &row, sizeof row);
   std::memcpy(bytes + sizeof row, key.data(), key.size());
-  encode_head(bytes + sizeof row + key.size(), version, flags, expires_ms);
+  const std::uint8_t own_flags = flags & kFlagsOfCaller;
+  const std::uint64_t content = row_content(row_hash(table, key), kKindPut, own_flags, expires_ms, value);
+  encode_head(bytes + sizeof row + key.size(), version, own_flags, expires_ms, row_checksum(content, version));
   batch.append(bytes, sizeof row + key.size() + head);
   batch.append(value);
   last_key.assign(key);

@@ -28,7 +28,7 @@ std::uint64_t expires_of(const MDB_val& value) noexcept {
 }
 
 void fill(char* out, const Row& row) noexcept {
-  char* const body = encode_head(out, row.version, row.flags, row.expires_ms);
+  char* const body = encode_head(out, row.version, row.flags, row.expires_ms, row.checksum);
   if (!row.value.empty()) std::memcpy(body, row.value.data(), row.value.size());
 }
 
@@ -152,7 +152,11 @@ Status Merge::put(TableId table, Bytes key, const Row& row) {
   if (table == 0 || key.empty() || row.version > kCsnMax) return Code::kINVALID_ARGUMENT;
   if (key.size() > kKeySizeMax || row.value.size() > kValueSizeMax) return Code::kTOO_LARGE;
   if (Status status = impl_->usable(); !status.ok()) return status;
-  return impl_->note(impl_->put(table, key, row));
+  if (row.checked) return impl_->note(impl_->put(table, key, row));
+  Row checked = row;
+  checked.flags = row.flags & kFlagsOfCaller;
+  checked.checksum = checksum_of(row_hash(table, key), checked);
+  return impl_->note(impl_->put(table, key, checked));
 }
 
 Status Merge::erase(TableId table, Bytes key) {

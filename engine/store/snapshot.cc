@@ -9,6 +9,7 @@
 // straight from the map, and a database opened later lies beyond the transaction's mt_numdbs and has no table here.
 // (The one write left is the error mark of a transaction that met a page number beyond the file: every later call
 // answers MDB_BAD_TXN, which is what a corrupt file deserves.)
+#include "base/readable.h"
 #include "store/impl.h"
 
 namespace hf::store {
@@ -76,6 +77,22 @@ Result<bool> Snapshot::get(TableId table, Bytes key, Row* out) const {
   if (rc == MDB_NOTFOUND || rc == MDB_BAD_VALSIZE) return false;  // an empty key is in no table
   if (rc != 0) return lmdb_status(rc, "mdb_get", impl_->store->env);
   return Status(Code::kCORRUPT, "a row of table " + std::to_string(table) + " in the base is shorter than its head");
+}
+
+Status Snapshot::verify(TableId table, Bytes key, std::uint64_t hash, const Row& row) const {
+  const Store::Impl& store = *impl_->store;
+  const char* what = nullptr;
+  if (!row.checked) {
+    // The mark that says "with a checksum" is one bit; what version the row has tells whether it may lack it.
+    if (row.version <= store.checked_since.load(std::memory_order_relaxed)) return {};
+    what = "has no checksum, but is too new to have none";
+  } else if (checksum_of(hash, row) != row.checksum) {
+    what = "does not match its checksum";
+  } else {
+    return {};
+  }
+  return Status(Code::kCORRUPT, store.options.directory + "/data.mdb: row '" + readable(key) + "' of table #" +
+                                    std::to_string(table) + ", version " + std::to_string(row.version) + ", " + what);
 }
 
 std::uint64_t Snapshot::entries(TableId table) const noexcept {

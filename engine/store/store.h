@@ -37,6 +37,8 @@ struct Row {
   std::uint64_t expires_ms = 0;  // 0 = never
   Bytes value;
   std::uint8_t flags = 0;
+  bool checked = false;        // has a checksum; in a Merge: `checksum` is to be kept and not computed
+  std::uint32_t checksum = 0;  // row_checksum()
 };
 
 struct StoreStats {
@@ -74,6 +76,9 @@ class Store {
   // Small named records beside the tables ("clean", "database_id", ...).
   Result<std::string> get_meta(Bytes name);  // kNOT_FOUND
   Status set_meta(Bytes name, Bytes value);  // [maintainer]; synced
+  // [maintainer] From now on every row newer than what the base holds must have a checksum: noted once, in files from
+  // before rows had any. All openers know it when it returns before they open.
+  Status demand_checksums();
   Result<StoreStats> stats();
 
   class Impl;  // private to the layer's .cc files
@@ -90,6 +95,9 @@ class Snapshot {
   // False: absent (or the table has no row here). Corruption is an error. Hot path: one LMDB lookup and a few ns.
   Result<bool> get(TableId table, Bytes key, Row* out) const;
   std::uint64_t entries(TableId table) const noexcept;
+  // Holds the row, read from this snapshot under that key, against its checksum; `hash` is row_hash(table, key).
+  // kCORRUPT names it and the file.
+  Status verify(TableId table, Bytes key, std::uint64_t hash, const Row& row) const;
 
   class Impl;
 
@@ -133,8 +141,8 @@ class Cursor {
 };
 
 // Puts changes in any order, best in key order per table. Dropped without commit(): nothing happened. After a put
-// that failed for the world's sake (disk full, limit) the merge cannot commit. Row.flags: the top bit is the store's
-// own.
+// that failed for the world's sake (disk full, limit) the merge cannot commit. Row.flags: the top two bits are the
+// store's own.
 class Merge {
  public:
   ~Merge();

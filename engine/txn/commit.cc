@@ -127,6 +127,7 @@ Status Transaction::plan_commit(CommitPlan& plan) {
   for (const auto& [row, write] : writes_.rows()) {
     if (!write.live) continue;
     plan.changes.push_back({row.table, row.key, write.hash, write.kind, write.flags, write.expires_ms, write.value});
+    if (write.add == nullptr) plan.changes.back().content = content_of(plan.changes.back());
     plan.space += overlay::Overlay::space_of(row.key.size(), write.value.size());
     plan.system |= row.table == kSystemTable;
     if (write.add != nullptr) plan.adds.push_back({write.add, &plan.changes.back(), {}, {}, {}});
@@ -179,7 +180,7 @@ Status Transaction::prepare_adds(CommitPlan& plan) {
     if (!status.ok()) return status;
   }
   const Csn published = database_->shared().txn().published_csn.load(std::memory_order_acquire);
-  const PlannedAdd* refused = look_up_adds(plan.adds, *plan.segments, snapshot_, published, plan.now_ms);
+  const PlannedAdd* refused = look_up_adds(plan.adds, *plan.segments, snapshot_, published, plan.now_ms, verify_);
   if (refused == nullptr) return {};
   // A conflict goes first: it may be the reason, and can be mended by a new attempt.
   if (Status status = validate(*plan.segments); !status.ok()) {
@@ -286,7 +287,7 @@ Result<Transaction::Outcome> Transaction::commit_in_latch(CommitPlan& plan) {
     }
   }
   if (!plan.adds.empty()) {
-    plan.refused = look_up_adds(plan.adds, *plan.segments, snapshot_, published, plan.now_ms);
+    plan.refused = look_up_adds(plan.adds, *plan.segments, snapshot_, published, plan.now_ms, verify_);
     if (plan.refused != nullptr) return Outcome::kRefused;
     carry_out_adds(plan.adds);
   }

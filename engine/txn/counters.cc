@@ -5,6 +5,7 @@
 #include <cassert>
 
 #include "base/hash.h"
+#include "base/readable.h"
 #include "txn/transaction.h"
 
 namespace hf::txn {
@@ -16,6 +17,17 @@ constexpr char kZero[kCounterSize] = {};
 std::string text_of(WideInt value) {
   const auto size = static_cast<std::uint64_t>(value < 0 ? -value : value);
   return (value < 0 ? "-" : "") + std::to_string(size);
+}
+
+// False: the segment has no version of it. A damaged one has its own kind.
+bool find_newest_verified(const overlay::Segment& segment, const overlay::Change& row, Csn published,
+                          std::uint64_t now_ms, CounterRow* newest) {
+  overlay::Version version;
+  const Result<bool> found = segment.find_verified(row.table, row.key, row.hash, published, &version);
+  if (found.ok() && !found.value()) return false;
+  *newest = found.ok() ? counter_row(version, now_ms) : CounterRow();
+  if (!found.ok()) newest->kind = CounterRow::Kind::kDamaged;
+  return true;
 }
 
 Status no_counter() { return Status(Code::kWRONG_TYPE, "the row is there and is not a counter"); }
@@ -66,7 +78,7 @@ std::string out_of_range_text(WideInt value, WideInt delta, std::int64_t min, st
 // --- at the commit -----------------------------------------------------------------------------------------------
 
 const PlannedAdd* look_up_adds(std::vector<PlannedAdd>& adds, const std::vector<overlay::SegmentRef>& segments,
-                               Csn snapshot, Csn published, std::uint64_t now_ms) noexcept {
+                               Csn snapshot, Csn published, std::uint64_t now_ms, bool verify) noexcept {
   for (PlannedAdd& add : adds) {
     const overlay::Change& row = *add.change;
     add.newest = add.at_snapshot;
@@ -74,6 +86,10 @@ const PlannedAdd* look_up_adds(std::vector<PlannedAdd>& adds, const std::vector<
       for (const overlay::SegmentRef& segment : segments) {
         if (segment->last_csn() <= snapshot) break;
         overlay::Version version;
+        if (verify) [[unlikely]] {
+          if (!find_newest_verified(*segment, row, published, now_ms, &add.newest)) continue;
+          break;
+        }
         if (!segment->find(row.table, row.key, row.hash, published, &version)) continue;
         add.newest = counter_row(version, now_ms);
         break;
@@ -89,9 +105,11 @@ void carry_out_adds(std::vector<PlannedAdd>& adds) noexcept {
     assert(planned.fits());
     planned.add->after = static_cast<std::int64_t>(planned.newest.value + planned.add->delta());
     store_counter(planned.place.value, planned.add->after);
-    if (planned.change->expires_ms == planned.newest.expires_ms) continue;
-    planned.change->expires_ms = planned.newest.expires_ms;
-    recode_expiry(planned.place, *planned.change);
+    if (planned.change->expires_ms != planned.newest.expires_ms) {
+      planned.change->expires_ms = planned.newest.expires_ms;
+      recode_expiry(planned.place, *planned.change);
+    }
+    planned.change->content = content_of(*planned.change);  // eight bytes of value: some nanoseconds
   }
 }
 
@@ -102,6 +120,11 @@ Status Transaction::refuse_add(const PlannedAdd& refused) {
   obstacle_.key.assign(refused.change->key);
   obstacle_.other_csn = found.version;
   if (found.kind == CounterRow::Kind::kOther) return no_counter();
+  if (found.kind == CounterRow::Kind::kDamaged) {
+    return Status(Code::kCORRUPT, "counter '" + readable(obstacle_.key) + "' of table #" +
+                                      std::to_string(obstacle_.table) +
+                                      " in the overlay does not match its checksum: it is not added to");
+  }
   const CounterAdd& add = *refused.add;
   const WideInt delta = add.delta();
   // The bounds that the sum of all adds has to meet; where they are those of 64 bits, folding has cut a little off.
@@ -117,13 +140,20 @@ Status Transaction::read_counter(const View& view, Csn snapshot, TableId table, 
                                  std::uint64_t now_ms, CounterRow* row) {
   for (const overlay::SegmentRef& segment : view.segments()) {
     overlay::Version version;
-    if (!segment->find(table, key, hash, snapshot, &version)) continue;
+    bool found = false;
+    if (Status status = find_version(*segment, table, key, hash, snapshot, &version, &found); !status.ok()) {
+      return status;
+    }
+    if (!found) continue;
     *row = counter_row(version, now_ms);
     return {};
   }
   store::Row stored;
   Result<bool> there = view.base().get(table, key, &stored);
   if (!there.ok()) return std::move(there).status();
+  if (verify_ && there.value()) [[unlikely]] {
+    if (Status status = view.base().verify(table, key, hash, stored); !status.ok()) return status;
+  }
   *row =
       there.value() ? counter_row(stored.value, stored.flags, stored.expires_ms, stored.version, now_ms) : CounterRow();
   return {};

@@ -45,7 +45,7 @@ struct CounterAdd {
 
 // A row as adds see it.
 struct CounterRow {
-  enum class Kind : std::uint8_t { kAbsent, kCounter, kOther };
+  enum class Kind : std::uint8_t { kAbsent, kCounter, kOther, kDamaged };
   Kind kind = Kind::kAbsent;
   std::int64_t value = 0;        // 0 when absent
   std::uint64_t expires_ms = 0;  // kept by adds
@@ -63,14 +63,15 @@ struct PlannedAdd {
   CounterRow at_snapshot;
   CounterRow newest;
   bool fits() const noexcept {
-    return newest.kind != CounterRow::Kind::kOther && newest.value >= add->low && newest.value <= add->high;
+    return newest.kind < CounterRow::Kind::kOther && newest.value >= add->low && newest.value <= add->high;
   }
 };
 
 // Finds the newest commit of each row. Null, or the first add that it does not allow. `segments`, newest first, hold
-// all commits between `snapshot` and `published`. Look-ups only: for use under the commit latch.
+// all commits between `snapshot` and `published`. Look-ups only: for use under the commit latch. With `verify`, rows
+// that do not match their checksums are not allowed either: the sum would make a right row of a wrong one.
 const PlannedAdd* look_up_adds(std::vector<PlannedAdd>& adds, const std::vector<overlay::SegmentRef>& segments,
-                               Csn snapshot, Csn published, std::uint64_t now_ms) noexcept;
+                               Csn snapshot, Csn published, std::uint64_t now_ms, bool verify) noexcept;
 // Carries the adds out on what was found: in the record, the changes, and CounterAdd::after. May be done again.
 // Requires: look_up_adds() said null.
 void carry_out_adds(std::vector<PlannedAdd>& adds) noexcept;

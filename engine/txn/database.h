@@ -55,6 +55,7 @@ struct DatabaseOptions {
   std::string memory_directory;  // empty: beside the data
   bool create = true;
   bool background_thread = true;
+  bool verify_reads = false;  // every row read is held against its checksum
   std::uint64_t map_size = std::uint64_t{1} << 40;
   std::uint64_t overlay_bytes_max = 256u << 20;
   std::uint64_t log_segment_size_max = 64u << 20;

@@ -212,7 +212,12 @@ Status Database::merge_rows(const overlay::Segment& segment, Csn last) {
   HF_PROBE2(merge__begin, applied, last);
   Result<std::unique_ptr<store::Merge>> merge = store_->begin_merge();
   if (!merge.ok()) return std::move(merge).status();
-  if (Status status = put_rows(segment, applied, last, *merge.value()); !status.ok()) return status;
+  if (Status status = put_rows(segment, applied, last, *merge.value()); !status.ok()) {
+    // A damaged row must not reach the base, which would give it a checksum of its own and let the log forget the right
+    // one. The log still has all of it: nobody may go on with this overlay, and the next open replays.
+    if (status.code() == Code::kCORRUPT && log_ != nullptr) log_->fail(status);
+    return status;
+  }
   reach("merge.before_commit");
   if (Status status = merge.value()->commit(last); !status.ok()) {
     if (status.code() == Code::kIO_ERROR && log_ != nullptr) log_->fail(status);
@@ -232,10 +237,16 @@ Status Database::merge_rows(const overlay::Segment& segment, Csn last) {
 // Rows that changed after `applied`, as they were at `last`.
 Status Database::put_rows(const overlay::Segment& segment, Csn applied, Csn last, store::Merge& merge) {
   TableId dropped = 0;
+  const std::uint64_t rows_least = segment.rows();
+  std::uint64_t rows = 0;
   overlay::Iterator row(segment);
-  for (row.seek_at_or_after(0, {}); row.valid(); row.next()) {
+  Status walk = row.first_verified();
+  for (; walk.ok() && row.valid(); walk = row.next_verified()) {
+    ++rows;
     overlay::Version version;
-    if (!row.version(last, &version)) continue;
+    Result<bool> visible = row.version_verified(last, &version);
+    if (!visible.ok()) return std::move(visible).status();
+    if (!visible.value()) continue;
     const TableId table = row.table();
     if (table == dropped) continue;  // the marker comes first in its table, and a number is never used again
     if (version.kind == overlay::VersionKind::kDropTable) dropped = table;
@@ -243,7 +254,8 @@ Status Database::put_rows(const overlay::Segment& segment, Csn applied, Csn last
     Status status;
     switch (version.kind) {
       case overlay::VersionKind::kPut:
-        status = merge.put(table, row.key(), {version.csn, version.expires_ms, version.value, version.flags});
+        status = merge.put(table, row.key(),
+                           {version.csn, version.expires_ms, version.value, version.flags, true, version.checksum});
         break;
       case overlay::VersionKind::kDelete:
         status = merge.erase(table, row.key());
@@ -254,7 +266,9 @@ Status Database::put_rows(const overlay::Segment& segment, Csn applied, Csn last
     }
     if (!status.ok()) return status;
   }
-  return {};
+  if (!walk.ok() || rows >= rows_least) return walk;
+  return Status(Code::kCORRUPT, segment.file() + ": the list of rows has " + std::to_string(rows) + " of at least " +
+                                    std::to_string(rows_least));
 }
 
 Status Database::free_segments() {

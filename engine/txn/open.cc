@@ -266,6 +266,7 @@ class Opening {
     } else if (id.value() != ours) {
       return Status(Code::kWRONG_FORMAT, db_.path_ + "/base/data.mdb belongs to another database");
     }
+    if (Status status = db_.store_->demand_checksums(); !status.ok()) return status;
     Result<std::string> clean = db_.store_->get_meta(kCleanKey);
     if (!clean.ok() && clean.code() != Code::kNOT_FOUND) return std::move(clean).status();
 

@@ -81,6 +81,7 @@ Status decode_record(Bytes body, const std::function<void(const overlay::Change&
     change.flags = op->flags();
     change.expires_ms = op->expires_ms();
     change.value = Bytes(next + op->key_size(), op->value_size());
+    change.content = content_of(change);
     visit(change);
     next += size;
     left -= size;

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "base/hash.h"
+
 namespace hf::txn {
 
 RowCursor::~RowCursor() = default;
@@ -100,9 +102,14 @@ Status RowCursor::next_slow(Bytes* key, RowView* row) {
     if (skip_ == 0) break;
     --skip_;
   }
-  walking_ = true;
+  walking_ = !txn_->verify_;  // next_of_base() looks at no checksum
   --left_;
   return {};
+}
+
+Status RowCursor::verify_base() const {
+  const store::Snapshot& base = view_ != nullptr ? view_->base() : *txn_->own_base_;
+  return base.verify(table_, base_->key(), row_hash(table_, base_->key()), base_->row());
 }
 
 // Whether the base's row comes before every other source's. Compares numbers where both keys have eight bytes.
@@ -175,6 +182,9 @@ Status RowCursor::advance(Bytes* key, RowView* row) {
       base_taken_ = true;
       const store::Row& stored = base_->row();
       *key = base_->key();
+      if (txn_->verify_) [[unlikely]] {
+        if (Status status = verify_base(); !status.ok()) return status;
+      }
       if (stored.expires_ms != 0 && txn_->expired(stored.expires_ms)) {
         note_progress(*key);
         continue;
@@ -216,7 +226,8 @@ Status RowCursor::advance_merged(Bytes* key, RowView* row, bool* found) {
     position_own();  // past last_key_
   }
   bool overlay_decided = decided;
-  const bool overlay_found = take_overlay(nearest, row, &overlay_decided);
+  bool overlay_found = false;
+  if (Status status = take_overlay(nearest, row, &overlay_decided, &overlay_found); !status.ok()) return status;
   if (!decided && overlay_decided) {
     decided = true;
     *found = overlay_found;
@@ -224,6 +235,9 @@ Status RowCursor::advance_merged(Bytes* key, RowView* row, bool* found) {
   if (base_live_ && base_->key() == nearest) {
     base_taken_ = true;
     const store::Row& stored = base_->row();
+    if (!decided && txn_->verify_) [[unlikely]] {
+      if (Status status = verify_base(); !status.ok()) return status;
+    }
     if (!decided && !txn_->expired(stored.expires_ms)) {
       *found = true;
       *row = {stored.value, stored.version, stored.expires_ms, stored.flags};
@@ -233,23 +247,30 @@ Status RowCursor::advance_merged(Bytes* key, RowView* row, bool* found) {
 }
 
 // Steps every segment past `key`; the newest one with a visible version decides, unless *decided already.
-bool RowCursor::take_overlay(Bytes key, RowView* row, bool* decided) {
-  bool found = false;
+Status RowCursor::take_overlay(Bytes key, RowView* row, bool* decided, bool* found) {
   bool stepped = false;
   for (Source& source : sources_) {
     if (!source.live || source.key != key) continue;
     overlay::Version version;
-    if (!*decided && source.iterator.version(snapshot_, &version)) {
+    bool visible = false;
+    if (!*decided && txn_->verify_) [[unlikely]] {
+      Result<bool> verified = source.iterator.version_verified(snapshot_, &version);
+      if (!verified.ok()) return std::move(verified).status();
+      visible = verified.value();
+    } else if (!*decided) {
+      visible = source.iterator.version(snapshot_, &version);
+    }
+    if (visible) {
       *decided = true;
-      found = version.kind == overlay::VersionKind::kPut && !txn_->expired(version.expires_ms);
-      if (found) *row = {version.value, version.csn, version.expires_ms, version.flags};
+      *found = version.kind == overlay::VersionKind::kPut && !txn_->expired(version.expires_ms);
+      if (*found) *row = {version.value, version.csn, version.expires_ms, version.flags};
     }
     reverse_ ? source.iterator.prev() : source.iterator.next();
     check_source(source);
     stepped = true;
   }
   if (stepped) pick_best();
-  return found;
+  return {};
 }
 
 void RowCursor::note_progress(Bytes key) noexcept {

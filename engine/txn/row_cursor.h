@@ -90,7 +90,8 @@ class RowCursor {
   void note_locked(Note&& note);
   Status advance(Bytes* key, RowView* row);  // kEND
   Status advance_merged(Bytes* key, RowView* row, bool* found);
-  bool take_overlay(Bytes key, RowView* row, bool* decided);
+  Status take_overlay(Bytes key, RowView* row, bool* decided, bool* found);
+  Status verify_base() const;  // the row that the base's cursor stands on
   Status step_base();
   void check_base() noexcept;
   void check_source(Source& source) noexcept;

@@ -125,7 +125,7 @@ static_assert(kTxnOffset % 64 == 0 && kCommittersOffset % 64 == 0 && kOverlayOff
 constexpr std::uint32_t layout_fingerprint() {
   std::uint64_t h = 1;
   for (const std::uint64_t part :
-       {std::uint64_t{3} /* raise by hand when meaning changes without size */, std::uint64_t{kSlotsOffset},
+       {std::uint64_t{4} /* raise by hand when meaning changes without size */, std::uint64_t{kSlotsOffset},
         std::uint64_t{kPinsOffset}, std::uint64_t{kTxnOffset}, std::uint64_t{kCommittersOffset},
         std::uint64_t{kOverlayOffset}, std::uint64_t{kLogOffset}, std::uint64_t{kRingOffset},
         std::uint64_t{kRegionSize}, std::uint64_t{offsetof(TxnShared, published_csn)},

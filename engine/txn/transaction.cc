@@ -37,7 +37,8 @@ Status wrong_key(std::size_t size) {
 
 }  // namespace
 
-Transaction::Transaction(std::shared_ptr<Database> database) noexcept : database_(std::move(database)) {}
+Transaction::Transaction(std::shared_ptr<Database> database) noexcept
+    : database_(std::move(database)), verify_(database_->options().verify_reads) {}
 
 Transaction::~Transaction() { abort(); }
 
@@ -220,10 +221,12 @@ Status Transaction::resolve_slow(Table& table, TableId* data_id) {
 Status Transaction::resolve_in_base(TableId id, TableId* data_id) {
   char key[5] = {'i'};
   store_be32(key + 1, id);
-  store::Row row;
-  Result<bool> found = own_base_->get(kSystemTable, Bytes(key, sizeof key), &row);
-  if (!found.ok()) return std::move(found).status();
-  if (!found.value() || row.value.size() != 4) return Code::kNO_TABLE;
+  const Bytes name(key, sizeof key);
+  RowView row;
+  bool found = false;
+  Status status = read_base(*own_base_, kSystemTable, name, row_hash(kSystemTable, name), &row, &found);
+  if (!status.ok()) return status;
+  if (!found || row.value.size() != 4) return Code::kNO_TABLE;
   *data_id = load_be32(row.value.data());
   return {};
 }
@@ -234,18 +237,34 @@ Status Transaction::read_row(const View& view, Csn snapshot, TableId table, Byte
                              bool* found) {
   for (const overlay::SegmentRef& segment : view.segments()) {
     overlay::Version version;
-    if (!segment->find(table, key, hash, snapshot, &version)) continue;
+    bool there = false;
+    if (Status status = find_version(*segment, table, key, hash, snapshot, &version, &there); !status.ok()) {
+      return status;
+    }
+    if (!there) continue;
     *found = version.kind == overlay::VersionKind::kPut && !expired(version.expires_ms);
     if (*found) *row = {version.value, version.csn, version.expires_ms, version.flags};
     return {};
   }
-  return read_base(view.base(), table, key, row, found);
+  return read_base(view.base(), table, key, hash, row, found);
 }
 
-Status Transaction::read_base(const store::Snapshot& base, TableId table, Bytes key, RowView* row, bool* found) {
+Status Transaction::find_verified(const overlay::Segment& segment, TableId table, Bytes key, std::uint64_t hash,
+                                  Csn snapshot, overlay::Version* version, bool* found) {
+  Result<bool> there = segment.find_verified(table, key, hash, snapshot, version);
+  if (!there.ok()) return std::move(there).status();
+  *found = there.value();
+  return {};
+}
+
+Status Transaction::read_base(const store::Snapshot& base, TableId table, Bytes key, std::uint64_t hash, RowView* row,
+                              bool* found) {
   store::Row stored;
   Result<bool> there = base.get(table, key, &stored);
   if (!there.ok()) return std::move(there).status();
+  if (verify_ && there.value()) [[unlikely]] {
+    if (Status status = base.verify(table, key, hash, stored); !status.ok()) return status;
+  }
   *found = there.value() && !expired(stored.expires_ms);
   if (*found) *row = {stored.value, stored.version, stored.expires_ms, stored.flags};
   return {};
@@ -262,8 +281,8 @@ Status Transaction::read(TableId table, Bytes key, Track track, Code on_change, 
       return {};
     }
   }
-  if (options_.base_only) return read_base(*own_base_, table, key, row, found);
   const std::uint64_t hash = row_hash(table, key);
+  if (options_.base_only) return read_base(*own_base_, table, key, hash, row, found);
   read_any_ = true;
   if (heat_) {
     const lock::Mode mode = lock::lock_at_first_touch(database_->locks().region(), hash);

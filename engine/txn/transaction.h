@@ -205,7 +205,18 @@ class Transaction {
   // Newest committed row at the snapshot. *found is false when it is absent or expired.
   Status read_row(const View& view, Csn snapshot, TableId table, Bytes key, std::uint64_t hash, RowView* row,
                   bool* found);
-  Status read_base(const store::Snapshot& base, TableId table, Bytes key, RowView* row, bool* found);
+  Status read_base(const store::Snapshot& base, TableId table, Bytes key, std::uint64_t hash, RowView* row,
+                   bool* found);
+  // The version of the row that `segment` shows at `snapshot`, checked if reads are; *found: there is one.
+  Status find_version(const overlay::Segment& segment, TableId table, Bytes key, std::uint64_t hash, Csn snapshot,
+                      overlay::Version* version, bool* found) const {
+    if (verify_) [[unlikely]]
+      return find_verified(segment, table, key, hash, snapshot, version, found);
+    *found = segment.find(table, key, hash, snapshot, version);
+    return {};
+  }
+  static Status find_verified(const overlay::Segment& segment, TableId table, Bytes key, std::uint64_t hash,
+                              Csn snapshot, overlay::Version* version, bool* found);
   // The row with own writes; notes it in the read set, always or as the level demands.
   Status read(TableId table, Bytes key, Track track, Code on_change, RowView* row, bool* found);
   Status match_version(TableId data_id, Bytes key, Csn version);
@@ -288,6 +299,7 @@ class Transaction {
   State state_ = State::kIdle;
   std::atomic<bool> cancelled_{false};
   std::uint64_t life_ = 0;        // counts begins; cursors of an earlier one are void
+  const bool verify_;             // rows that are read are held against their checksums
   bool limited_ = false;          // a deadline or idle limit is set
   bool heat_ = false;             // rows that are hot are locked before they are read
   bool asked_for_locks_ = false;  // else what it holds, it holds by heat

@@ -111,7 +111,7 @@ TEST_F(BadOpen, Options) {
   options.size = 7;
   refused_with(options, "hf_open_options");
   options = HF_OPEN_OPTIONS_INIT;
-  options.flags = 32;
+  options.flags = 64;
   refused_with(options, "flags");
   options = HF_OPEN_OPTIONS_INIT;
   options.isolation = 17;

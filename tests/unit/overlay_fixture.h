@@ -33,7 +33,11 @@ struct RowChange {
   std::uint8_t flags = 0;
   std::uint64_t expires_ms = 0;
 
-  Change view() const { return Change{table, key, row_hash(table, key), kind, flags, expires_ms, value}; }
+  Change view() const {
+    Change change{table, key, row_hash(table, key), kind, flags, expires_ms, value};
+    change.content = content_of(change);
+    return change;
+  }
   std::uint64_t space() const { return Overlay::space_of(key.size(), value.size()); }
 };
 using Commit = std::vector<RowChange>;

@@ -259,7 +259,7 @@ std::vector<Layout> layouts() {
        {FIELD(overlay::VersionRecord, csn), FIELD(overlay::VersionRecord, prev),
         FIELD(overlay::VersionRecord, value_size), FIELD(overlay::VersionRecord, kind),
         FIELD(overlay::VersionRecord, flags), FIELD(overlay::VersionRecord, value_offset),
-        FIELD(overlay::VersionRecord, pad)}},
+        FIELD(overlay::VersionRecord, prev_check), FIELD(overlay::VersionRecord, checksum)}},
       {"lock::LockShared",
        sizeof(lock::LockShared),
        {FIELD(lock::LockShared, magic), FIELD(lock::LockShared, locks_max), FIELD(lock::LockShared, pad0),
@@ -460,12 +460,13 @@ TEST(Formats, OperationOfALogRecord) {
 
 TEST(Formats, HeadOfARow) {
   char bytes[hf::store::kHeadSizeExpires];
-  const char* const end = hf::store::encode_head(bytes, 0x00123456789abcdeu, 0x05, 0x1122334455667788u);
+  const char* const end = hf::store::encode_head(bytes, 0x00123456789abcdeu, 0x05, 0x1122334455667788u, 0x99aabbccu);
   EXPECT_EQ(end - bytes, static_cast<std::ptrdiff_t>(hf::store::kHeadSizeExpires));
   const std::string head(bytes, sizeof bytes);
   EXPECT_EQ(number_at(head, 0, "RowHead", "version"), 0x123456789abcdeu);
-  EXPECT_EQ(number_at(head, 0, "RowHead", "flags"), 0x05u | hf::store::kFlagExpires);
+  EXPECT_EQ(number_at(head, 0, "RowHead", "flags"), 0x05u | hf::store::kFlagExpires | hf::store::kFlagChecked);
   EXPECT_EQ(number_at(head, 0, "RowHead", "expires_ms"), 0x1122334455667788u);
+  EXPECT_EQ(number_at(head, 0, "RowHead", "checksum"), 0x99aabbccu);
 }
 
 TEST(Formats, WordsOfTheLockTable) {

@@ -180,7 +180,10 @@ enum {
   /* What every transaction of this process's handles has, as if it asked for it: */
   HF_OPEN_LOCK_ORDERED = 4,       /* HF_TXN_LOCK_ORDERED; sessions too, by name */
   HF_OPEN_NO_DEADLOCK_SEARCH = 8, /* HF_TXN_NO_DEADLOCK_SEARCH; sessions too */
-  HF_OPEN_NO_HEAT = 16            /* HF_TXN_NO_HEAT */
+  HF_OPEN_NO_HEAT = 16,           /* HF_TXN_NO_HEAT */
+  /* Every row that is read is held against its checksum: HF_CORRUPT instead of a damaged row. The first open of the
+   * process decides. Costs a pass over each value that is read. */
+  HF_OPEN_VERIFY_READS = 32
 };
 
 /* Lines about what an operator should know: recovery, a full overlay, a failed disk, processes found dead. */

@@ -50,6 +50,7 @@ struct open_options {
   bool lock_ordered = false;
   bool deadlock_search = true;
   bool heat = true;
+  bool verify_reads = false;
   hf_message_fn on_message = nullptr;
   void* message_context = nullptr;
 
@@ -58,7 +59,8 @@ struct open_options {
     hf_open_options c = HF_OPEN_OPTIONS_INIT;
     c.flags = detail::flag(!create, HF_OPEN_NO_CREATE) | detail::flag(!background_thread, HF_OPEN_NO_THREAD) |
               detail::flag(lock_ordered, HF_OPEN_LOCK_ORDERED) |
-              detail::flag(!deadlock_search, HF_OPEN_NO_DEADLOCK_SEARCH) | detail::flag(!heat, HF_OPEN_NO_HEAT);
+              detail::flag(!deadlock_search, HF_OPEN_NO_DEADLOCK_SEARCH) | detail::flag(!heat, HF_OPEN_NO_HEAT) |
+              detail::flag(verify_reads, HF_OPEN_VERIFY_READS);
     c.label = detail::to_label(label);
     c.memory_directory = detail::to_label(memory_directory);
     c.map_size = map_size;
