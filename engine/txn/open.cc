@@ -142,16 +142,22 @@ class Opening {
 
   Status identify() {
     Result<Identity> identity = read_identity(db_.path_);
+    const std::string base = db_.path_ + "/base/data.mdb";
     if (identity.ok()) {
       identity_ = identity.value();
     } else if (identity.code() == Code::kNOT_FOUND) {
+      // The mark is on the device before anything else is made.
+      if (platform::file_exists(base)) return Status(Code::kWRONG_FORMAT, base + " is there, but HOLDFAST is missing");
       identity_ = {random_id(), false};
       if (Status status = write_identity(db_.path_, identity_); !status.ok()) return status;
     } else {
       return std::move(identity).status();
     }
-    if (identity_.complete && !platform::file_exists(db_.path_ + "/base/data.mdb")) {
-      return Status(Code::kCORRUPT, db_.path_ + "/base/data.mdb is missing");
+    if (identity_.complete && !platform::file_exists(base)) return Status(Code::kCORRUPT, base + " is missing");
+    // LMDB writes its first pages without a sync, and refuses what a power failure during the first open leaves of them.
+    // Nothing of the file is needed, as there was no commit yet.
+    if (!identity_.complete) {
+      if (Status status = platform::remove_file(base); !status.ok()) return status;
     }
     if (Status status = platform::make_directory(db_.path_ + "/log"); !status.ok()) return status;
     if (Status status = platform::make_directory(db_.path_ + "/base"); !status.ok()) return status;

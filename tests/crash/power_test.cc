@@ -18,6 +18,7 @@
 #include "crash/fixture.h"
 #include "log/frame.h"
 #include "platform/test_point.h"
+#include "txn/identity.h"
 
 namespace hf::crash {
 namespace {
@@ -232,6 +233,30 @@ TEST_F(PowerTest, AFlippedBitInADurableRecordIsReported) {
     write_bytes(file, at, good);
     expect_durable_survives("the bit is mended");
   }
+}
+
+// LMDB writes the first two pages of its file without a sync. Whatever is left of them, a first open that did not come to
+// its end is begun anew.
+TEST_F(CrashTest, PowerFailsDuringTheFirstOpen) {
+  for (const std::size_t size : {0, 512, 4096, 8192}) {
+    std::filesystem::remove_all(db());
+    std::filesystem::create_directories(db() + "/base");
+    ASSERT_TRUE(txn::write_identity(db(), {4711, false}).ok());
+    std::ofstream(db() + "/base/data.mdb", std::ios::binary) << std::string(size, '\0');
+    for (const char* key : {"one", "two"}) {
+      Result<Session> session = Session::open(db(), small_options());
+      ASSERT_TRUE(session.ok()) << size << " bytes: " << session.status().message();
+      EXPECT_TRUE(put_row(*session, key, "value").ok());
+    }
+  }
+}
+
+// The same without the mark that says whose it is: nothing is taken away, however often it is tried.
+TEST_F(CrashTest, ATornFileWithoutAMarkIsKept) {
+  std::filesystem::create_directories(db() + "/base");
+  std::ofstream(db() + "/base/data.mdb", std::ios::binary) << std::string(8192, '\0');
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(Session::open(db(), small_options()).status().code(), Code::kWRONG_FORMAT);
+  EXPECT_EQ(read_file(db() + "/base/data.mdb"), std::string(8192, '\0'));
 }
 
 }  // namespace
