@@ -82,6 +82,7 @@ class Log {
   // Before recover(), when the shared memory of a session whose processes all died is still there: writes the part of
   // the old ring that never reached the files, so that a commit answered with durability=relaxed survives a crash of
   // every process as long as the machine stays up. `shared` and `ring` are untrusted; what does not verify is ignored.
+  // A log that recover() would refuse for a foreign file is an error here: the caller has to keep the memory then.
   static Status salvage(const LogShared& shared, const char* ring, const LogOptions& options);
 
   // --- append -------------------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ class Salvager {
 
 Status Log::salvage(const LogShared& shared, const char* ring, const LogOptions& options) {
   auto files = list_segments(options.directory, options.database_id);
-  if (!files.ok()) return {};  // recovery meets the same and says it
+  if (!files.ok()) return std::move(files).status();  // recovery would meet the same; the ring is to be there then
   return Salvager(shared, ring, options, std::move(files).value()).run();
 }
 
