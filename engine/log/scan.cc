@@ -47,7 +47,8 @@ Status check_header(SegmentFile* file, std::uint64_t database_id) {
   }
   if (header.checksum != checksum(&header, offsetof(SegmentHeader, checksum), database_id)) return {};
   file->valid = header.byte_order == kByteOrder && header.version == kSegmentVersion && header.sequence != 0 &&
-                header.first_csn != 0 && header.size >= kSegmentHeaderSize + kRollSize && header.base_lsn % 8 == 0;
+                header.sequence <= kSequenceMax && header.first_csn != 0 && header.first_csn <= kCsnMax &&
+                header.size >= kSegmentHeaderSize + kRollSize && header.base_lsn % 8 == 0 && header.base_lsn <= kLsnMax;
   return {};
 }
 
@@ -231,7 +232,7 @@ class Scanner {
   }
 
   bool is_next(const FrameHeader& header) const {
-    return header.csn == (header.magic == kRollMagic ? expected_ - 1 : expected_);
+    return header.csn == (header.magic == kRollMagic ? expected_ - 1 : expected_) && header.csn <= kCsnMax;
   }
 
   Status damaged(const SegmentBytes& bytes, std::uint64_t offset) const {

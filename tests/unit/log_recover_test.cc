@@ -268,6 +268,27 @@ TEST(LogRecover, ApplyMayRefuse) {
 }
 
 // Many recoveries without a merge between never use up the table of segments.
+// A header with a right checksum, and numbers that leave no room to count on from them.
+TEST(LogRecover, HeaderWithNumbersBeyondAll) {
+  constexpr std::uint64_t kHuge = UINT64_MAX - 7;
+  const SegmentHeader headers[] = {make_segment_header(kDatabaseId, kHuge, 0, 1, 16 << 10),
+                                   make_segment_header(kDatabaseId, 1, kHuge, 1, 16 << 10),
+                                   make_segment_header(kDatabaseId, 1, 0, kHuge, 16 << 10)};
+  for (const SegmentHeader& header : headers) {
+    Bench bench;
+    bench.options.segment_size_min = 16 << 10;
+    ASSERT_TRUE(bench.create().ok());
+    bench.process.reset();
+    std::string bytes = read_file(bench.file_of(1));
+    std::memcpy(bytes.data(), &header, sizeof header);
+    write_file(bench.file_of(1), bytes);
+    const auto before = image_of(bench);
+    const Status status = bench.reopen(0);
+    EXPECT_EQ(status.code(), Code::kCORRUPT) << status.message();
+    EXPECT_EQ(image_of(bench), before);
+  }
+}
+
 TEST(LogRecover, ManyCutsInARow) {
   Bench bench;
   bench.options.segment_size_min = 8 << 10;
