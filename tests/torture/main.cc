@@ -48,6 +48,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Provokes every row of the failure matrix and checks what must hold."};
   app.require_subcommand(1);
   int exit_code = 0;
+  torture::add_power(app, &exit_code);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

@@ -32,5 +32,6 @@ std::uint64_t settle_seed(Common& common);
 std::string make_directory(const Common& common, const std::string& name);
 
 // Each adds its subcommand; the callback sets `*exit_code`.
+void add_power(CLI::App& app, int* exit_code);  // states a disk can show after a power failure
 
 }  // namespace torture
