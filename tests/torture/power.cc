@@ -143,6 +143,8 @@ class Round {
     plan.second_process = seed_ % 3 == 1;
     plan.large_rows = seed_ % 4 == 1;
     plan.background = seed_ % 5 != 4;
+    plan.dying = static_cast<int>(seed_ % 2);
+    plan.region_copy = directory_ + "/region";
     Recorder recorder(root, *arena_, 400);
     recorder.start();
     std::string wrong = run_workload(plan, root + "/db", recorder);
@@ -208,7 +210,8 @@ class Round {
                               std::size_t end) {
     Slot& slot = shared_.slots[slot_number];
     slot.failed = 0;
-    Recovery recovery(directory_ + "/child" + std::to_string(slot_number), directory_ + "/child0", shared_.tally);
+    Recovery recovery(directory_ + "/child" + std::to_string(slot_number), directory_ + "/child0",
+                      directory_ + "/region", shared_.tally);
     for (; next < end; ++next) {
       slot.cut = plan[next].number;
       slot.point = plan[next].point;

@@ -5,10 +5,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "torture/power_workload.h"
+#include "txn/shared.h"
 
 namespace torture::power {
 namespace {
@@ -58,9 +62,18 @@ std::string garbage(Random& random, std::size_t size) {
   return bytes;
 }
 
-// What may be left of shared memory: nothing, files of any length with nothing in them, or with garbage. Never a whole
-// region of the boot before: the id of the boot in it would be another one.
-void leave_memory(const std::string& database, Random& random) {
+// Shared memory of a session, its boot's id changed: it is of an earlier boot to everybody who looks.
+std::string region_of_earlier_boot(const std::string& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::string bytes((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());
+  const std::size_t at = offsetof(hf::txn::RegionHeader, boot_id);
+  if (bytes.size() > at) bytes[at] = bytes[at] == '0' ? '1' : '0';
+  return bytes;
+}
+
+// What may be left of shared memory: nothing, files of any length with nothing in them or with garbage, or all of the
+// region (never with this boot's id: a power failure ends the boot).
+void leave_memory(const std::string& database, const std::string& region, Random& random) {
   constexpr const char* kNames[] = {"memory/control", "memory/locks", "memory/overlay-1.hfo", "base/lock.mdb",
                                     "liveness"};
   std::error_code ignored;
@@ -69,6 +82,10 @@ void leave_memory(const std::string& database, Random& random) {
     const std::uint64_t dice = random() % 4;
     const std::string path = database + "/" + name;
     if (dice == 0 || !fs::exists(fs::path(path).parent_path())) continue;
+    if (dice == 3 && random() % 4 == 0 && path.ends_with("control") && !region.empty()) {
+      write_file(path, region);
+      continue;
+    }
     write_file(path, dice == 1 ? std::string() : dice == 2 ? std::string(8192, '\0') : garbage(random, 8192));
   }
 }
@@ -124,6 +141,7 @@ int kind_of(const Event* event, bool ended) noexcept {
   const Area area = area_of(event->path());
   switch (event->kind) {
     case Kind::kWrite:
+      if (area == Area::kLog && event->offset == 0 && !event->zeros) return 15;
       if (area == Area::kLog) return event->zeros && event->size > 4096 ? 1 : 2;
       if (area == Area::kBase) return event->synced ? 5 : 4;
       return 7;
@@ -156,14 +174,17 @@ const char* name_of_kind(int kind) noexcept {
                                           "length",
                                           "directory synced",
                                           "base sync ended",
-                                          "other"};
+                                          "segment header write"};
   return kNames[kind];
 }
 
 // --- recovering ----------------------------------------------------------------------------------------------------
 
-Recovery::Recovery(std::string root, std::string recorded_root, Tally& tally)
-    : root_(std::move(root)), recorded_root_(std::move(recorded_root)), tally_(tally) {}
+Recovery::Recovery(std::string root, std::string recorded_root, const std::string& region_copy, Tally& tally)
+    : root_(std::move(root)),
+      recorded_root_(std::move(recorded_root)),
+      region_(region_of_earlier_boot(region_copy)),
+      tally_(tally) {}
 
 // `random` decides what is left of shared memory; null: nothing.
 void Recovery::materialize(const Image& image, const std::string& to, Random* random) const {
@@ -174,7 +195,7 @@ void Recovery::materialize(const Image& image, const std::string& to, Random* ra
     const bool names_path = path.find("session") != path.npos;
     write_file(to + "/" + path, names_path ? moved(bytes, recorded_root_, root_) : bytes);
   }
-  if (random != nullptr && image.directories.contains(kDatabase)) leave_memory(to + "/" + kDatabase, *random);
+  if (random != nullptr && image.directories.contains(kDatabase)) leave_memory(to + "/" + kDatabase, region_, *random);
 }
 
 std::string Recovery::open_and_look(const std::shared_ptr<const History>& history, Csn required, hf_db** db, Csn* found,

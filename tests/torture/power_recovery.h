@@ -50,8 +50,9 @@ const char* name_of_kind(int kind) noexcept;
 class Recovery {
  public:
   // States are made in `root`, an existing directory that is this object's alone.
-  // `recorded_root`: where the database was when it was recorded; its files name it.
-  Recovery(std::string root, std::string recorded_root, Tally& tally);
+  // `recorded_root`: where the database was when it was recorded; its files name it. `region_copy`: shared memory of
+  // then, if that file is there.
+  Recovery(std::string root, std::string recorded_root, const std::string& region_copy, Tally& tally);
 
   // Empty: all held. Else what did not; the state is then in root/kept. `image` is a state of the disk, `history` tells
   // what each csn means, `required` is the newest commit that has to be there.
@@ -68,6 +69,7 @@ class Recovery {
                         std::uint64_t opened_at, Random& random, int depth);
 
   const std::string root_, recorded_root_;
+  std::string region_;  // as a later boot sees it; empty: none
   Tally& tally_;
 };
 

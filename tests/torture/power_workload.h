@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Workload: what runs while a recording is made. Every commit is told to the recorder with its csn and changes, every
-// answer that promises durability as well.
+// Workload: the sessions of a shop (power_shop.h) that one recording is made of, and the few commits after a recovery.
 #pragma once
 
 #include <random>
@@ -16,12 +15,14 @@ hf_open_options small_options(bool background);
 
 struct WorkloadPlan {
   std::uint64_t seed = 0;
-  int sessions = 2;      // opens and clean closes in a row
+  int sessions = 2;      // one after the other
+  int dying = 0;         // of them, the first: end without a close
   int threads = 3;       // that sell, in this process
   int commits_each = 0;  // by each of them, per session
   bool second_process = false;
   bool large_rows = false;  // records that go round the log's ring
   bool background = true;
+  std::string region_copy;  // where a copy of the shared memory of a session goes; empty: nowhere
 };
 
 // Runs the shop at `path` to its end. Empty, or what went wrong.
