@@ -238,6 +238,28 @@ TEST(LogSalvage, MemoryIsNotTrusted) {
   }
 }
 
+// Whole frames of this very log, where the files have other ones: written_lsn has gone back.
+TEST(LogSalvage, DurableRecordsAreNotWrittenOver) {
+  for (const bool is_wrong_frame : {true, false}) {
+    SCOPED_TRACE(is_wrong_frame ? "a later frame in the place of the first" : "the ring lacks what follows the first");
+    Bench bench;
+    ASSERT_TRUE(bench.create().ok());
+    bench.process->append_numbered(5);
+    ASSERT_TRUE(bench.process->flush().ok());
+    const std::uint64_t begin = (*bench.memory)->log.written_lsn.load();
+    bench.process->append_numbered(1);
+    char* const ring = (*bench.memory)->ring;
+    std::string frame(frame_size(make_body(payload_for(6)).size()), '\0');
+    ring_get(ring, is_wrong_frame ? begin : 0, frame.data(), frame.size());
+    std::memset(ring, 0, begin + 2 * frame.size());
+    ring_put(ring, 0, frame.data(), frame.size());
+    (*bench.memory)->log.written_lsn.store(0);
+    ASSERT_TRUE(bench.salvage().ok());
+    ASSERT_TRUE(bench.reopen().ok());
+    bench.expect_replayed(1, 5);
+  }
+}
+
 // The memory of an older session says nothing new.
 TEST(LogSalvage, OldMemoryIsIgnored) {
   Bench bench;
