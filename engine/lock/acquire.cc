@@ -8,6 +8,7 @@
 #include <cassert>
 
 #include "lock/admission.h"
+#include "platform/plant.h"
 #include "platform/test_point.h"
 
 namespace hf::lock {
@@ -44,6 +45,9 @@ Obstacles find_obstacles(const LockTable& table, const Bucket& bucket, const Row
     }
     if (unit.owner.load(std::memory_order_relaxed) == me) continue;
     if (!compatible(word.held, wanted)) {
+      if (platform::planted(platform::Plant::kLockShared) && (word.held == Mode::kShared || wanted == Mode::kShared)) {
+        continue;
+      }
       if (found.holder == 0) found.holder = ref;
     } else if (word.state == State::kUpgrading && found.queue == 0) {
       found.queue = ref;  // who joins the group now would make it wait longer

@@ -14,6 +14,7 @@
 #include <cassert>
 
 #include "base/probe.h"
+#include "platform/plant.h"
 #include "platform/test_point.h"
 #include "txn/committers.h"
 #include "txn/record.h"
@@ -59,6 +60,7 @@ Status Transaction::commit(bool wait) {
   }
   // From here on its limits cannot take its locks away any more.
   if (limited_ && owner_ != nullptr && owner_->active() && !owner_->start_commit()) return finish_with(expiry());
+  if (platform::planted(platform::Plant::kLockReleasedEarly) && owner_ != nullptr && owner_->active()) owner_->end();
   if (Status status = commit_writes(); !status.ok()) {
     // Nothing is visible yet; a wait for room that ended is one thing to the caller, whatever was full.
     if (status.code() == Code::kTIMEOUT) status = Status(Code::kOVERLOADED, status.message());
@@ -292,6 +294,7 @@ Result<Transaction::Outcome> Transaction::commit_in_latch(CommitPlan& plan) {
     carry_out_adds(plan.adds);
   }
   if (!plan.locked && !writes_are_free()) return Outcome::kLocked;
+  (void)platform::planted_widely(platform::Plant::kLockRunsAhead);
   reach("commit.validated");
   if (!overlay.has_room(plan.space)) {
     if (!overlay.can_rotate(plan.space)) return Outcome::kOverlayFull;
@@ -319,6 +322,10 @@ Status Transaction::publish(CommitPlan& plan) {
   }
   HF_PROBE2(append, csn, plan.body.size());
   reach("commit.appended");
+  if (platform::planted(platform::Plant::kPublishedEarly)) {
+    shared.published_csn.store(csn, std::memory_order_release);
+    (void)platform::planted_widely(platform::Plant::kPublishedEarly);
+  }
   for (const overlay::Change& change : plan.changes) {
     database_->overlay().insert(csn, change);
     reach("commit.inserting");

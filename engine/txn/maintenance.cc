@@ -11,6 +11,7 @@
 
 #include "base/probe.h"
 #include "lock/heat.h"
+#include "platform/plant.h"
 #include "platform/test_point.h"
 #include "txn/database.h"
 
@@ -251,6 +252,7 @@ Status Database::put_rows(const overlay::Segment& segment, Csn applied, Csn last
     if (table == dropped) continue;  // the marker comes first in its table, and a number is never used again
     if (version.kind == overlay::VersionKind::kDropTable) dropped = table;
     if (version.csn <= applied) continue;
+    if (platform::planted(platform::Plant::kMergeLosesNewest) && version.csn == last && table != kSystemTable) continue;
     Status status;
     switch (version.kind) {
       case overlay::VersionKind::kPut:

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "txn/transaction.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "base/hash.h"
 #include "lock/heat.h"
+#include "platform/plant.h"
 #include "txn/session.h"
 
 namespace hf::txn {
@@ -83,6 +85,9 @@ Status Transaction::begin(const TxnOptions& options) {
     if (!view.ok()) return std::move(view).status();
     view_ = view.value();
   }
+  if (platform::planted(platform::Plant::kStaleSnapshot) && view_ != nullptr) {
+    snapshot_ -= std::min<Csn>(snapshot_ - view_->base_csn(), 3);
+  }
   first_snapshot_ = resolved_at_ = snapshot_;
   ++life_;
   if (options_.session != nullptr) options_.session->enter();
@@ -105,6 +110,7 @@ void Transaction::end(State state) noexcept {
 }
 
 void Transaction::abort() noexcept {
+  if (platform::planted(platform::Plant::kAbortPublishes) && running() && !writes_.empty()) (void)commit_writes().ok();
   if (running()) end(State::kAborted);
 }
 
@@ -289,6 +295,10 @@ Status Transaction::read(TableId table, Bytes key, Track track, Code on_change, 
     if (mode != lock::Mode::kNone) [[unlikely]]
       touch_hot(table, key, hash, mode);
   }
+  if (platform::planted(platform::Plant::kAbsence) && read_row(*view_, snapshot_, table, key, hash, row, found).ok() &&
+      !*found) {
+    return {};
+  }
   if (track == Track::kAlways || tracks_reads()) reads_.add_row(table, key, hash, snapshot_, on_change);
   if (add == nullptr) [[likely]]
     return read_row(*view_, snapshot_, table, key, hash, row, found);
@@ -388,8 +398,8 @@ Status Transaction::match_version(TableId data_id, Bytes key, Csn version) {
   RowView row;
   bool found = false;
   const bool own = writes_.find(data_id, key) != nullptr;
-  if (Status status = read(data_id, key, Track::kAlways, Code::kVERSION_MISMATCH, &row, &found); !status.ok())
-    return status;
+  const Track track = platform::planted(platform::Plant::kNamedVersion) ? Track::kByLevel : Track::kAlways;
+  if (Status status = read(data_id, key, track, Code::kVERSION_MISMATCH, &row, &found); !status.ok()) return status;
   // A row that this transaction wrote itself has no version yet: only "absent" can be named for it.
   const bool match = found ? !own && row.version == version : version == 0;
   if (match) return {};
@@ -442,7 +452,7 @@ Result<std::uint64_t> Transaction::savepoint() {
 Status Transaction::rollback_to(std::uint64_t savepoint) {
   if (Status status = enter(); !status.ok()) return status;
   if (!writes_.has_savepoint(savepoint)) return Status(Code::kINVALID_ARGUMENT, "no such savepoint");
-  writes_.rollback_to(savepoint);
+  if (!platform::planted(platform::Plant::kRollbackKeepsWrites)) writes_.rollback_to(savepoint);
   return {};
 }
 
