@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   int exit_code = 0;
   torture::add_power(app, &exit_code);
+  torture::add_histories(app, &exit_code);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

@@ -32,6 +32,7 @@ std::uint64_t settle_seed(Common& common);
 std::string make_directory(const Common& common, const std::string& name);
 
 // Each adds its subcommand; the callback sets `*exit_code`.
-void add_power(CLI::App& app, int* exit_code);  // states a disk can show after a power failure
+void add_power(CLI::App& app, int* exit_code);      // states a disk can show after a power failure
+void add_histories(CLI::App& app, int* exit_code);  // recorded histories, checked for isolation
 
 }  // namespace torture
