@@ -129,6 +129,7 @@ class Round {
                 events.size(), static_cast<unsigned long long>(history->last()));
     std::fflush(stdout);
     commits_ = history->last();
+    if (options_.only_cut >= 0 && options_.recording.empty()) arena_->save(directory_ + "/recording");
     return cut_all(disk, plan_cuts(events, disk.last_number(), cuts));
   }
   std::uint64_t commits() const noexcept { return commits_; }
@@ -304,8 +305,8 @@ int run(Options options) {
   if (memory == MAP_FAILED) return 2;
   auto& shared = *new (memory) Shared{};
   const bool single = options.only_cut >= 0;
-  const int rounds = single ? 1 : options.rounds != 0 ? options.rounds : options.common->pick(2, 4, 20);
-  const int cuts = options.cuts != 0 ? options.cuts : options.common->pick(400, 600, 1000);
+  const int rounds = single ? 1 : options.rounds != 0 ? options.rounds : options.common->pick(2, 4, 24);
+  const int cuts = options.cuts != 0 ? options.cuts : options.common->pick(250, 400, 400);
   const auto began = std::chrono::steady_clock::now();
   std::uint64_t commits = 0;
   std::string wrong;

@@ -135,6 +135,11 @@ std::string run_dying_session(const WorkloadPlan& plan, int session, const std::
   int end = 0;
   const bool waited = pid > 0 && ::waitpid(pid, &end, 0) == pid;
   const bool killed = WIFSIGNALED(end) && WTERMSIG(end) == SIGKILL;
+  // Without its memory there is nothing to salvage: recovery itself has to put on the device what the flush wrote.
+  if (killed && plan.seed % 4 == 1) {
+    const io::Unobserved unobserved;
+    std::filesystem::remove_all(path + "/memory");
+  }
   return waited && (end == 0 || killed) ? "" : "the dying process failed";
 }
 
