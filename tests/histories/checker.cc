@@ -93,7 +93,10 @@ class Checker {
 
   Node node_of(const ResolvedRead& read) {
     if (history_[read.txn].level != Level::kReadCommitted) return first_[read.txn];
-    const std::uint64_t statement = std::uint64_t{read.txn} << 32 | read.op;
+    std::uint32_t first = read.op;
+    const std::vector<Op>& ops = history_[read.txn].ops;
+    while (first > 0 && ops[first - 1].begun_ns == ops[read.op].begun_ns) --first;
+    const std::uint64_t statement = std::uint64_t{read.txn} << 32 | first;
     const auto [place, fresh] = statements_.try_emplace(statement, kNoNode);
     if (fresh) {
       place->second = add_node(read.txn, Part::kStatement, versions_.read_from_ns(read.txn, read.op),

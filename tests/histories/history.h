@@ -64,7 +64,7 @@ struct Op {
   Value value = 0;
   std::int64_t min = INT64_MIN;
   std::int64_t max = INT64_MAX;
-  std::uint64_t begun_ns = 0;  // when the call was made
+  std::uint64_t begun_ns = 0;  // when the call was made; the parts of one call have the same
   std::vector<Item> items;
 };
 

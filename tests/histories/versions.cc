@@ -39,7 +39,11 @@ std::uint64_t Versions::read_from_ns(std::uint32_t txn, std::uint32_t op) const 
 
 std::uint64_t Versions::read_until_ns(std::uint32_t txn, std::uint32_t op) const {
   const Txn& t = history_[txn];
-  if (t.level == Level::kReadCommitted && op + 1 < t.ops.size()) return t.ops[op + 1].begun_ns;
+  if (t.level == Level::kReadCommitted) {
+    for (std::uint32_t next = op + 1; next < t.ops.size(); ++next) {
+      if (t.ops[next].begun_ns != t.ops[op].begun_ns) return t.ops[next].begun_ns;
+    }
+  }
   return t.commit_ns != 0 ? t.commit_ns : t.ended_ns;
 }
 

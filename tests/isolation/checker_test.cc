@@ -29,10 +29,9 @@ class T {
     at(10, 100, 200);
   }
   T& at(std::uint64_t begun, std::uint64_t commit, std::uint64_t ended) {
-    txn_.begun_ns = begun;
-    txn_.commit_ns = commit;
-    txn_.ended_ns = ended;
-    for (Op& op : txn_.ops) op.begun_ns = begun;
+    txn_.begun_ns = begun * 100;
+    txn_.commit_ns = commit * 100;
+    txn_.ended_ns = ended * 100;
     return *this;
   }
   T& aborted() {
@@ -70,6 +69,11 @@ class T {
     txn_.after.push_back({key, static_cast<Value>(after)});
     return *this;
   }
+  // The last two calls were parts of one.
+  T& together() {
+    txn_.ops.back().begun_ns = txn_.ops[txn_.ops.size() - 2].begun_ns;
+    return *this;
+  }
   T& savepoint() { return op(OpKind::kSavepoint, 0, 0); }
   T& rollback() { return op(OpKind::kRollback, 0, 0); }
   operator Txn() const { return txn_; }  // NOLINT(google-explicit-constructor): a history is a list of them
@@ -80,7 +84,7 @@ class T {
     op.kind = kind;
     op.key = key;
     op.value = value;
-    op.begun_ns = txn_.begun_ns;
+    op.begun_ns = txn_.begun_ns + txn_.ops.size() + 1;
     txn_.ops.push_back(op);
     return *this;
   }
@@ -194,6 +198,8 @@ TEST(HistoriesChecker, FindsAStatementThatSeesHalfOfACommit) {
   expect_anomaly({T().write(row(1, 1), 1).write(row(1, 2), 2),
                   T(Level::kReadCommitted).scan(row(1, 0), row(1, 9), {{row(1, 1), 1}})},
                  "G-single (phantom)");
+  expect_anomaly({T().write(kX, 1).write(kY, 2), T(Level::kReadCommitted).read(kY, 0).read(kX, 1).together()},
+                 "G-single");
 }
 
 TEST(HistoriesChecker, FindsALostUpdateWhereTheLevelForbidsIt) {

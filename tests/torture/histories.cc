@@ -35,12 +35,14 @@ std::vector<Round> rounds() {
     return made;
   };
   std::vector<Round> list;
-  list.push_back(round("all levels, processes", kAll, 3, 2, 3));
+  list.push_back(round("all levels, processes, stops", kAll, 3, 2, 3));
+  list.back().stops = true;
   list.push_back(round("serializable, threads, no heat", {1, 0, 0}, 1, 6, 3));
   list.back().load.heat = false;
   list.push_back(round("all levels, kills", kAll, 3, 2, 4));
   list.back().kills = 12;
-  list.push_back(round("snapshot", {0, 1, 0}, 2, 3, 3));
+  list.push_back(round("snapshot, stops", {0, 1, 0}, 2, 3, 3));
+  list.back().stops = true;
   list.push_back(round("serializable, heat, hot", {1, 0, 0}, 2, 3, 2));
   list.push_back(round("read committed", {0, 0, 1}, 2, 3, 3));
   list.push_back(round("all levels, kills, durable, no merges asked for", kAll, 2, 4, 4));

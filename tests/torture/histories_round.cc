@@ -52,8 +52,9 @@ class Field {
   RoundResult run() {
     RoundResult result;
     const Clock::time_point begin = Clock::now();
-    work(result);
-    if (!board_->failed) look_at_all();
+    alone(Task::kMake);
+    if (!board_->failed) work(result);
+    if (!board_->failed) alone(Task::kLookAtAll);
     result.seconds = seconds_since(begin);
     result.committed = board_->committed;
     result.refused = board_->refused;
@@ -65,10 +66,13 @@ class Field {
  private:
   std::string tapes() const { return directory_ + "/tapes"; }
 
+  enum class Task { kMake, kWork, kLookAtAll };
+
   // --- in the children -----------------------------------------------------------------------------------------------
 
-  hf_db* open() {
-    if (hf::platform::kPlantedBugs) hf::platform::plant(round_.plant);
+  hf_db* open(Task task) {
+    // Tables are made in peace: the bug is for those who work.
+    if (hf::platform::kPlantedBugs) hf::platform::plant(task == Task::kMake ? "" : round_.plant);
     hf_open_options options = HF_OPEN_OPTIONS_INIT;
     options.map_size = kMapBytes;
     options.overlay_bytes_max = kOverlayBytes;
@@ -82,25 +86,25 @@ class Field {
     return db;
   }
 
-  hf_table* table_of(hf_db* db) {
-    hf_table* table = nullptr;
-    const int code = hf_table_ensure(db, "rows", &table);
+  bool find_tables(hf_db* db, Tables* tables) {
+    int code = hf_table_ensure(db, "rows", &tables->rows);
+    if (code == HF_OK) code = hf_table_ensure(db, "numbers", &tables->numbers);
     if (code != HF_OK) board_->fail(std::string("hf_table_ensure answered ") + hf_code_name(code));
-    return table;
+    return code == HF_OK;
   }
 
-  int child(bool last_look) {
-    hf_db* db = open();
+  int child(Task task) {
+    hf_db* db = open(task);
     if (db == nullptr) return 1;
-    hf_table* const table = table_of(db);
-    if (table == nullptr) return 1;
-    {
+    Tables tables;
+    if (!find_tables(db, &tables)) return 1;
+    if (task != Task::kMake) {
       std::vector<std::unique_ptr<Worker>> workers;
-      const unsigned count = last_look ? 1 : round_.threads;
+      const unsigned count = task == Task::kLookAtAll ? 1 : round_.threads;
       for (unsigned i = 0; i < count; ++i) {
-        workers.push_back(std::make_unique<Worker>(db, table, *board_, round_.load, tapes() + "/"));
+        workers.push_back(std::make_unique<Worker>(db, tables, *board_, round_.load, tapes() + "/"));
       }
-      if (last_look)
+      if (task == Task::kLookAtAll)
         workers[0]->read_all();
       else
         work_with(db, workers);
@@ -132,9 +136,9 @@ class Field {
 
   // --- in the parent, which never opens the database -----------------------------------------------------------------
 
-  pid_t start(bool last_look) {
+  pid_t start(Task task) {
     const pid_t pid = fork();
-    if (pid == 0) _exit(child(last_look));
+    if (pid == 0) _exit(child(task));
     if (pid < 0) {
       std::perror("fork");
       std::abort();
@@ -151,7 +155,7 @@ class Field {
 
   void work(RoundResult& result) {
     std::vector<pid_t> pids;
-    for (unsigned i = 0; i < round_.processes; ++i) pids.push_back(start(false));
+    for (unsigned i = 0; i < round_.processes; ++i) pids.push_back(start(Task::kWork));
     std::uint64_t seen = 0;
     Clock::time_point moved = Clock::now();
     while (!pids.empty()) {
@@ -173,10 +177,18 @@ class Field {
         const std::size_t victims = ++result.kills % 4 == 0 ? pids.size() : 1;
         const std::size_t stay = pids.size() - std::min(victims, pids.size());
         kill_and_reap(pids, stay);
-        for (std::size_t i = 0; i < victims; ++i) pids.push_back(start(false));
+        for (std::size_t i = 0; i < victims; ++i) pids.push_back(start(Task::kWork));
       }
+      if (round_.stops && !pids.empty() && random_() % 16 == 0) stop_for_a_while(pids[random_() % pids.size()]);
       std::this_thread::sleep_for(std::chrono::microseconds(200 + random_() % 800));
     }
+  }
+
+  // Wherever it is, it stands still: the others wait for it, or go on without.
+  void stop_for_a_while(pid_t pid) {
+    kill(pid, SIGSTOP);
+    std::this_thread::sleep_for(milliseconds(1 + random_() % 8));
+    kill(pid, SIGCONT);
   }
 
   void kill_and_reap(std::vector<pid_t>& pids, std::size_t stay) {
@@ -190,8 +202,8 @@ class Field {
     pids.resize(stay);
   }
 
-  void look_at_all() {
-    const pid_t pid = start(true);
+  void alone(Task task) {
+    const pid_t pid = start(task);
     int state = 0;
     waitpid(pid, &state, 0);
     ended(pid, state);

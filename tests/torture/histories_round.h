@@ -19,6 +19,7 @@ struct Round {
   unsigned threads = 3;  // of each
   std::uint64_t transactions = 10'000;
   unsigned kills = 0;  // of one process, or (each fourth) of all at once
+  bool stops = false;  // processes are stopped for some milliseconds now and then
   bool merges = true;  // the base is brought up to date all the time
   std::string plant;   // the bug to switch on, see platform/plant.h
 };
