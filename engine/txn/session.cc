@@ -40,9 +40,18 @@ Status Session::lock(Bytes name, const LockRule& rule) {
   wait.ordered = database_->options().lock_ordered;
   wait.timeout_ms = rule.timeout_ms != 0 ? rule.timeout_ms : database_->options().lock_timeout_ms;
   wait.cancelled = &cancelled_;
+  const lock::Mode before = owner_.held(name_row(name));
   Status status = database_->locks().acquire(owner_, {name_row(name), rule.mode}, wait, &report_);
+  bool passed = true;
+  if (status.ok()) {
+    // Who held the name may have been killed in the commit latch: its commit is visible, or never will be, before the
+    // name is somebody else's.
+    status = database_->pass_commits();
+    passed = status.ok();
+  }
   const std::lock_guard lock(mutex_);
   locking_ = false;
+  if (!passed && before == lock::Mode::kNone) (void)database_->locks().release(owner_, name_row(name)).ok();
   give_back();
   return status;
 }
