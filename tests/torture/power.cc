@@ -59,7 +59,8 @@ struct Cut {
   std::int64_t number;
 };
 
-// A moment: as often one of a rare thing as of a frequent one, and now and then one while the database is being made.
+// A moment: as often one of a rare thing, or soon after it, as of a frequent one, and now and then one while the database
+// is being made.
 std::uint64_t point_of(std::int64_t cut, std::uint64_t seed, const std::vector<std::vector<std::uint64_t>>& by_kind,
                        std::uint64_t made, std::uint64_t last) {
   Random random(seed * 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(cut));
@@ -67,7 +68,9 @@ std::uint64_t point_of(std::int64_t cut, std::uint64_t seed, const std::vector<s
   if (random() % 3 == 0) return 1 + random() % last;
   for (;;) {
     const std::vector<std::uint64_t>& numbers = by_kind[random() % by_kind.size()];
-    if (!numbers.empty()) return numbers[random() % numbers.size()];
+    if (numbers.empty()) continue;
+    const std::uint64_t number = numbers[random() % numbers.size()];
+    return random() % 4 != 0 ? number : std::min(last, number + random() % 64);
   }
 }
 
