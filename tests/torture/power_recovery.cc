@@ -47,10 +47,10 @@ void write_file(const std::string& path, const std::string& bytes) {
   }
 }
 
-// The database's own path stands in a file of it.
-std::string moved(std::string bytes, const std::string& from, const std::string& to) {
-  if (bytes.size() >= from.size() && bytes.compare(0, from.size(), from) == 0) bytes.replace(0, from.size(), to);
-  return bytes;
+// The path that the database had when it was recorded stands in a file of it.
+std::string moved(const std::string& bytes, const std::string& to) {
+  const std::size_t at = bytes.find(std::string("/") + kDatabase + "/memory");
+  return at == bytes.npos ? bytes : to + bytes.substr(at);
 }
 
 std::string garbage(Random& random, std::size_t size) {
@@ -180,11 +180,8 @@ const char* name_of_kind(int kind) noexcept {
 
 // --- recovering ----------------------------------------------------------------------------------------------------
 
-Recovery::Recovery(std::string root, std::string recorded_root, const std::string& region_copy, Tally& tally)
-    : root_(std::move(root)),
-      recorded_root_(std::move(recorded_root)),
-      region_(region_of_earlier_boot(region_copy)),
-      tally_(tally) {}
+Recovery::Recovery(std::string root, const std::string& region_copy, Tally& tally)
+    : root_(std::move(root)), region_(region_of_earlier_boot(region_copy)), tally_(tally) {}
 
 // `random` decides what is left of shared memory; null: nothing.
 void Recovery::materialize(const Image& image, const std::string& to, Random* random) const {
@@ -193,7 +190,7 @@ void Recovery::materialize(const Image& image, const std::string& to, Random* ra
   for (const std::string& directory : image.directories) fs::create_directory(to + "/" + directory);
   for (const auto& [path, bytes] : image.files) {
     const bool names_path = path.find("session") != path.npos;
-    write_file(to + "/" + path, names_path ? moved(bytes, recorded_root_, root_) : bytes);
+    write_file(to + "/" + path, names_path ? moved(bytes, root_) : bytes);
   }
   if (random != nullptr && image.directories.contains(kDatabase)) leave_memory(to + "/" + kDatabase, region_, *random);
 }
@@ -256,35 +253,33 @@ std::string Recovery::check(const Image& image, const std::shared_ptr<const Hist
   materialize(image, root_, &random);
   const bool again = depth + 1 < kDepthMax && random() % (depth == 0 ? 10 : 3) == 0;
   std::shared_ptr<History> next;
+  std::uint64_t opened_at = 0;
   std::string wrong;
   if (again) {
     Arena arena(kArenaSize);
     Recorder recorder(root_, arena, 0);
-    std::uint64_t opened_at = 0;
     recorder.start();
     wrong = live(history, required, random, &recorder, &opened_at, &arena, &next);
     recorder.stop();
-    if (wrong.empty()) {
-      wrong = cut_again(image, arena, next, required, opened_at, random, depth);
-      return wrong.empty() ? "" : wrong;
-    }
+    if (wrong.empty()) return cut_again(image, arena, next, required, opened_at, random, depth);
   } else {
-    std::uint64_t unused = 0;
-    wrong = live(history, required, random, nullptr, &unused, nullptr, &next);
-    // What it left behind in good order opens as well.
-    if (wrong.empty() && random() % 8 == 0) {
-      hf_db* db = nullptr;
-      Csn found = 0;
-      wrong = open_and_look(next, next->last(), &db, &found, false);
-      hf_close(&db);
-      if (!wrong.empty()) wrong = "after a clean close: " + wrong;
-    }
+    wrong = live(history, required, random, nullptr, &opened_at, nullptr, &next);
+    if (wrong.empty() && random() % 8 == 0) wrong = open_once_more(next);
   }
   if (wrong.empty()) return "";
   const std::string kept = root_ + "/kept";
   fs::create_directory(kept);
   materialize(image, kept, nullptr);
   return "depth " + std::to_string(depth) + ": " + wrong;
+}
+
+// What was left in good order opens as well.
+std::string Recovery::open_once_more(const std::shared_ptr<const History>& history) {
+  hf_db* db = nullptr;
+  Csn found = 0;
+  const std::string wrong = open_and_look(history, history->last(), &db, &found, false);
+  hf_close(&db);
+  return wrong.empty() ? "" : "after a clean close: " + wrong;
 }
 
 // Cuts of the life that was recorded, which began with `image`. Half of them before hf_open had returned.

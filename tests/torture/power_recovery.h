@@ -50,9 +50,8 @@ const char* name_of_kind(int kind) noexcept;
 class Recovery {
  public:
   // States are made in `root`, an existing directory that is this object's alone.
-  // `recorded_root`: where the database was when it was recorded; its files name it. `region_copy`: shared memory of
-  // then, if that file is there.
-  Recovery(std::string root, std::string recorded_root, const std::string& region_copy, Tally& tally);
+  // `region_copy`: shared memory of the time of the recording, if that file is there.
+  Recovery(std::string root, const std::string& region_copy, Tally& tally);
 
   // Empty: all held. Else what did not; the state is then in root/kept. `image` is a state of the disk, `history` tells
   // what each csn means, `required` is the newest commit that has to be there.
@@ -65,10 +64,11 @@ class Recovery {
                             bool background);
   std::string live(const std::shared_ptr<const History>& history, Csn required, Random& random, Recorder* recorder,
                    std::uint64_t* opened_at, Arena* arena, std::shared_ptr<History>* next);
+  std::string open_once_more(const std::shared_ptr<const History>& history);
   std::string cut_again(const Image& image, const Arena& arena, const std::shared_ptr<History>& history, Csn required,
                         std::uint64_t opened_at, Random& random, int depth);
 
-  const std::string root_, recorded_root_;
+  const std::string root_;
   std::string region_;  // as a later boot sees it; empty: none
   Tally& tally_;
 };
