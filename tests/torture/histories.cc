@@ -23,6 +23,13 @@ struct Options {
 
 constexpr Mix kAll{4, 3, 3};
 
+// A sanitizer makes all this ten times slower.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+constexpr std::uint64_t kSlower = 2;
+#else
+constexpr std::uint64_t kSlower = 1;
+#endif
+
 // Each round differs from the one before in what matters; the list is run through as often as it takes.
 std::vector<Round> rounds() {
   const auto round = [](const char* name, Mix mix, unsigned processes, unsigned threads, unsigned slots) {
@@ -96,10 +103,11 @@ bool is_right(const RoundResult& result) { return result.failure.empty() && resu
 int run_rounds(const Options& options) {
   Common& common = *options.common;
   const std::uint64_t seed = settle_seed(common);
-  const std::uint64_t wanted =
-      options.transactions != 0 ? options.transactions : common.pick<std::uint64_t>(56'000, 200'000, 1'000'000);
+  const std::uint64_t wanted = options.transactions != 0
+                                   ? options.transactions
+                                   : common.pick<std::uint64_t>(56'000 / kSlower, 200'000, 1'000'000);
   const std::vector<Round> list = rounds();
-  const std::uint64_t each = common.pick<std::uint64_t>(7'000, 12'500, 25'000);
+  const std::uint64_t each = common.pick<std::uint64_t>(7'000 / kSlower, 12'500, 25'000);
   Sums sums;
   bool right = true;
   unsigned done = 0;

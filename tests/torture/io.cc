@@ -18,6 +18,13 @@
 #define TORTURE_OWN_MALLOC 1
 #endif
 
+// Not under ThreadSanitizer: the dynamic linker maps files before it is ready, and it has to see these calls itself.
+#if defined(__SANITIZE_THREAD__)
+#define TORTURE_SEAM 0
+#else
+#define TORTURE_SEAM 1
+#endif
+
 namespace torture::io {
 namespace {
 
@@ -26,6 +33,7 @@ std::atomic<bool> malloc_observed{false};
 // Initial-exec: reading it never allocates, and malloc reads it.
 thread_local int unobserved_depth __attribute__((tls_model("initial-exec"))) = 0;
 
+#if TORTURE_SEAM
 Observer* observer_of_thread() noexcept {
   return unobserved_depth != 0 ? nullptr : current_observer.load(std::memory_order_acquire);
 }
@@ -111,6 +119,8 @@ int allocate(int fd, int mode, off_t offset, off_t size) noexcept {
       observed(call, [&](const Call& made) { return syscall(SYS_fallocate, made.fd, mode, offset, size); }));
 }
 
+#endif
+
 }  // namespace
 
 const char* name_of(Op op) noexcept {
@@ -128,6 +138,7 @@ Unobserved::~Unobserved() { --unobserved_depth; }
 }  // namespace torture::io
 
 // --- the functions of libc that this program replaces --------------------------------------------------------------
+#if TORTURE_SEAM
 using torture::io::Call;
 using torture::io::Op;
 
@@ -283,3 +294,4 @@ EXPORTED void* realloc(void* old, size_t size) { return malloc_refused(size) ? n
 #endif
 
 }  // extern "C"
+#endif
