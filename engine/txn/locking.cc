@@ -114,6 +114,8 @@ lock::Mode Transaction::held_lock(TableId table, Bytes key, std::uint64_t hash) 
 Status Transaction::see_newest(TableId table, Bytes key, std::uint64_t hash) {
   if (options_.isolation == Isolation::kReadCommitted) return begin_statement();
   Status status = try_see_newest(table, key, hash);
+  // A row whose version was named is one that was read before; whoever begins anew meets it at the call that names it.
+  if (status.code() == Code::kVERSION_MISMATCH) status = Status(Code::kCONFLICT, status.message());
   return status.code() == Code::kCONFLICT ? finish_with(std::move(status)) : std::move(status);
 }
 

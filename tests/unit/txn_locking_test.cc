@@ -55,6 +55,30 @@ TEST_F(TxnLocking, ALockWaitsForTheCommitThatLookedBefore) {
   EXPECT_EQ(get(*rows_, "row"), "newer");
 }
 
+// A lock moves the snapshot on, which a row whose version was named forbids once it has changed: a conflict that ends the
+// transaction, with nothing left locked.
+TEST_F(TxnLocking, ALockAfterANamedVersionHasChanged) {
+  auto txn = begin();
+  RowView row;
+  ASSERT_TRUE(txn->get(*rows_, "row", &row).ok());
+  ASSERT_TRUE(txn->put_if_version(*rows_, "row", "mine", row.version, 0).ok());
+  {
+    auto other = begin();
+    ASSERT_TRUE(other->put(*rows_, "row", "theirs", 0).ok());
+    ASSERT_TRUE(other->put(*rows_, "second", "theirs", 0).ok());
+    ASSERT_TRUE(other->commit(true).ok());
+  }
+  for (const bool is_again : {false, true}) {
+    SCOPED_TRACE(is_again);
+    EXPECT_EQ(txn->lock(*rows_, "second", {}).code(), is_again ? Code::kMISUSE : Code::kCONFLICT);
+    EXPECT_FALSE(txn->running());
+  }
+  auto next = begin();
+  LockRule at_once;
+  at_once.wait = false;
+  EXPECT_EQ(next->lock(*rows_, "second", at_once).code(), Code::kOK);
+}
+
 // The lock is there before the look: the commit has to leave the latch and wait.
 TEST_F(TxnLocking, ACommitWaitsForTheLockThatWasThereBefore) {
   auto holder = begin();
