@@ -37,6 +37,7 @@ Result<Csn> read_applied(MDB_txn* txn, const Store::Impl& store) {
     return Status(Code::kCORRUPT, "the base's applied_csn record is missing or has the wrong size");
   }
   std::memcpy(&applied, value.mv_data, sizeof applied);
+  if (applied > kCsnMax) return Status(Code::kCORRUPT, "the base's applied_csn record is out of range");
   return applied;
 }
 

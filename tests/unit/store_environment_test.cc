@@ -114,6 +114,17 @@ TEST(StoreEnvironment, RefusesOtherLmdbDatabases) {
   }
 }
 
+// A number that no commit has would make the next ones run over.
+TEST(StoreEnvironment, RefusesAppliedCsnOutOfRange) {
+  Directory directory;
+  auto store = Store::open(options_for(directory));
+  ASSERT_OK(store);
+  const Csn wrong = kCsnMax + 1;
+  ASSERT_EQ((*store)->set_meta(kAppliedCsnKey, Bytes(reinterpret_cast<const char*>(&wrong), sizeof wrong)).code(),
+            Code::kOK);
+  EXPECT_EQ((*store)->snapshot().code(), Code::kCORRUPT);
+}
+
 TEST(StoreEnvironment, RefusesNewerFormat) {
   Directory directory;
   {
