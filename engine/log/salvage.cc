@@ -2,12 +2,12 @@
 // Salvage: all processes of a session died, its shared memory is still there. The records in its ring that no flush
 // carried to the files go there now.
 //
-// The memory is untrusted: it may be of any age, or overwritten. Nothing in it is taken unless it goes on where the files
-// lead: from the beginning of the segment that was being written, their own records have to reach written_lsn exactly.
-// From there only frames are taken that verify under this database's id and the segment's sequence, and have the next
-// csn. What the ring lacks the file may have (a record that went round the ring, or memory older than the file): such
-// records are gone over and stay. The next segment is the one that a verified roll frame names. So a record that is whole
-// in the files is never written over, except by itself. A salvage that is killed is simply done again.
+// The memory is untrusted: it may be of any age, or overwritten. Nothing in it is taken unless it goes on where the
+// files lead: from the beginning of the segment that was being written, their own records have to reach written_lsn
+// exactly. From there only frames are taken that verify under this database's id and the segment's sequence, and have
+// the next csn. What the ring lacks the file may have (a record that went round the ring, or memory older than the
+// file): such records are gone over and stay. The next segment is the one that a verified roll frame names. So a record
+// that is whole in the files is never written over, except by itself. A salvage that is killed is simply done again.
 #include <algorithm>
 #include <cstring>
 

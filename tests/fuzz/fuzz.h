@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the fuzz targets share. Each target is one file, fuzz_<name>.cc, with one function of the shape that libFuzzer
-// calls; it opens with what is hostile, what must hold, and what the harness makes right so that the fuzzer gets past the
-// checksums. The same function is run over the corpus by replay.cc, in every build with tests.
+// calls; it opens with what is hostile, what must hold, and what the harness makes right so that the fuzzer gets past
+// the checksums. The same function is run over the corpus by replay.cc, in every build with tests.
 //
 // A demand that does not hold aborts, which libFuzzer keeps as a crash.
 #pragma once
@@ -35,7 +35,8 @@ inline void demand(bool holds, const std::string& what) {
   if (!holds) fail(what);
 }
 
-// Reads decisions off the fuzzer's bytes. Past the end everything is 0, so that a shortened input still means something.
+// Reads decisions off the fuzzer's bytes. Past the end everything is 0, so that a shortened input still means
+// something.
 class Input {
  public:
   Input(const std::uint8_t* data, std::size_t size) : data_(reinterpret_cast<const char*>(data)), left_(size) {}

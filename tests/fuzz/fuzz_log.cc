@@ -5,13 +5,13 @@
 // Must hold:
 //  1. No crash, and an end within the fuzzer's time limit.
 //  2. Refused: with a code for that (damage, wrong format, no memory); and no file was changed, made or removed.
-//  3. Recovered: records came in csn order from applied + 1 on without a gap, and each is a record. A second recovery of
-//     what is on disk then finds the same ones. The log works: two commits can be appended and made durable, and a third
-//     recovery finds all.
+//  3. Recovered: records came in csn order from applied + 1 on without a gap, and each is a record. A second recovery
+//     of what is on disk then finds the same ones. The log works: two commits can be appended and made durable, and a
+//     third recovery finds all.
 //
 // Made right by the harness: the input is a list of small files, each a list of pieces: headers and frames whose fields
-// are mostly those of a right log (so the sequence of files is one), whose checksums are computed last, unless the input
-// says otherwise; and patches of single bytes after that.
+// are mostly those of a right log (so the sequence of files is one), whose checksums are computed last, unless the
+// input says otherwise; and patches of single bytes after that.
 #include "fuzz/fuzz.h"
 #include "fuzz/log_files.h"
 

@@ -2,12 +2,12 @@
 // Hostile: bodies of log records, and values of the catalog's rows. Recovery checks a body's checksum and runs the
 // FlatBuffers verifier; what passes both goes to decode_record, and from there into the overlay and the base.
 //
-// Must hold: no crash. What decode_record lets through are changes that a commit could have made (legal kinds, sizes and
-// numbers), their bytes lie in the body, and coding them again gives a record that says the same. What it refuses is
-// kCORRUPT, before the first change was handed out: half a record in the overlay would be half a commit.
+// Must hold: no crash. What decode_record lets through are changes that a commit could have made (legal kinds, sizes
+// and numbers), their bytes lie in the body, and coding them again gives a record that says the same. What it refuses
+// is kCORRUPT, before the first change was handed out: half a record in the overlay would be half a commit.
 //
-// Made right by the harness: by the first byte, the input is a body as it is, or is read as a list of ops that a builder
-// makes a well-formed body of, with sizes that need not add up.
+// Made right by the harness: by the first byte, the input is a body as it is, or is read as a list of ops that a
+// builder makes a well-formed body of, with sizes that need not add up.
 #include "fuzz/fuzz.h"
 #include "schema/catalog_generated.h"
 #include "schema/log_generated.h"

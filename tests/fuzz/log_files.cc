@@ -194,6 +194,15 @@ Recovery LogDirectory::recover(Csn applied, bool clean, int appends) {
   return result;
 }
 
+void LogDirectory::with_log(const std::function<void(log::Log&)>& body) {
+  clear_shared();
+  const auto apply = [](Csn, Bytes) { return Status(); };
+  Result<std::unique_ptr<log::Log>> log =
+      log::Log::recover(*shared_, ring_.get(), liveness_, options(), 0, false, apply, nullptr);
+  demand(log.ok(), "a right log is refused: " + std::string(log.status().message()));
+  body(**log);
+}
+
 void LogDirectory::append(log::Log& log, int count) {
   for (; count > 0; --count) {
     const Csn csn = log.appended_csn() + 1;

@@ -2,6 +2,7 @@
 // Logs for fuzz_log and fuzz_shared: segment files out of an input, and their recovery in a scratch directory.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -40,7 +41,9 @@ class LogDirectory {
   // Recovers in fresh shared memory, checks what recovery promises of its records, and appends `appends` commits.
   Recovery recover(Csn applied, bool clean, int appends = 0);
 
-  // For fuzz_shared: memory as a dead session left it. Salvages from it; the ring has to be given back as zeros.
+  // For fuzz_shared. Recovers from nothing merged, calls, and leaves memory and files as a killed session would. The
+  // ring has to be given back as zeros.
+  void with_log(const std::function<void(log::Log&)>& body);
   log::LogShared& shared() { return *shared_; }
   char* ring() { return ring_.get(); }
   void clear_shared();

@@ -55,8 +55,8 @@ TEST_F(TxnLocking, ALockWaitsForTheCommitThatLookedBefore) {
   EXPECT_EQ(get(*rows_, "row"), "newer");
 }
 
-// A lock moves the snapshot on, which a row whose version was named forbids once it has changed: a conflict that ends the
-// transaction, with nothing left locked.
+// A lock moves the snapshot on, which a row whose version was named forbids once it has changed: a conflict that ends
+// the transaction, with nothing left locked.
 TEST_F(TxnLocking, ALockAfterANamedVersionHasChanged) {
   auto txn = begin();
   RowView row;
