@@ -33,39 +33,46 @@ std::string names_of(const std::vector<const kill::Point*>& points) {
   return names;
 }
 
+// One object of JSON, on one line.
+class Json {
+ public:
+  Json& add(const char* name, const std::string& value) {
+    text_ += std::string(text_.empty() ? "{\"" : ",\"") + name + "\":" + value;
+    return *this;
+  }
+  Json& add(const char* name, std::uint64_t value) { return add(name, std::to_string(value)); }
+  Json& add_text(const char* name, const std::string& value) { return add(name, '"' + value + '"'); }
+  // Median, 99 of 100, longest.
+  Json& add_times(const char* name, std::vector<std::uint64_t> times) {
+    std::sort(times.begin(), times.end());
+    char text[120];
+    std::snprintf(text, sizeof text, "{\"measured\":%zu,\"median\":%.2f,\"p99\":%.2f,\"max\":%.2f}", times.size(),
+                  ms(kill::percentile(times, 50)), ms(kill::percentile(times, 99)), ms(kill::percentile(times, 100)));
+    return add(name, text);
+  }
+  std::string text() const { return text_ + "}"; }
+
+ private:
+  std::string text_;
+};
+
 void print_figures(const Settings& settings, const Figures& figures, const std::string& missing,
                    const std::string& wrong, double seconds) {
   figures.table.print();
-  const std::vector<std::uint64_t> still = figures.table.standstills();
-  const std::vector<std::uint64_t> slow = figures.table.slowest();
-  std::vector<std::uint64_t> recoveries = figures.recoveries;
-  std::sort(recoveries.begin(), recoveries.end());
-  const auto longest = [](const std::vector<std::uint64_t>& times) { return times.empty() ? 0 : times.back(); };
   if (!missing.empty()) std::printf("\nnot met: %s\n", missing.c_str());
-  std::printf(
-      "\n%llu kills in %.0f s; %llu commits acknowledged, %llu of them durable; %llu refused; %llu in doubt, "
-      "%llu of them there\n",
-      static_cast<unsigned long long>(figures.table.kills()), seconds,
-      static_cast<unsigned long long>(figures.acknowledged), static_cast<unsigned long long>(figures.durable),
-      static_cast<unsigned long long>(figures.refused), static_cast<unsigned long long>(figures.in_doubt),
-      static_cast<unsigned long long>(figures.in_doubt_there));
-  std::printf(
-      "{\"campaign\":\"kill\",\"ok\":%s,\"seed\":%llu,\"processes\":%u,\"threads\":%u,\"seconds\":%.1f,\"kills\":%llu,"
-      "\"databases\":%llu,\"audits\":%llu,\"all_killed\":%llu,\"all_left\":%llu,\"recoveries_killed\":%llu,"
-      "\"acknowledged\":%llu,\"durable\":%llu,\"refused\":%llu,\"in_doubt\":%llu,\"in_doubt_there\":%llu,"
-      "\"standstill_ms\":{\"measured\":%zu,\"median\":%.2f,\"p99\":%.2f,\"max\":%.2f},"
-      "\"slowest_ms\":{\"median\":%.2f,\"p99\":%.2f,\"max\":%.2f},\"recovery_ms\":{\"median\":%.2f,\"max\":%.2f},"
-      "\"not_met\":\"%s\",\"table\":%s}\n",
-      wrong.empty() ? "true" : "false", static_cast<unsigned long long>(settings.seed), settings.processes,
-      settings.threads, seconds, static_cast<unsigned long long>(figures.table.kills()),
-      static_cast<unsigned long long>(figures.databases), static_cast<unsigned long long>(figures.audits),
-      static_cast<unsigned long long>(figures.massacres), static_cast<unsigned long long>(figures.leaves),
-      static_cast<unsigned long long>(figures.recoveries_killed), static_cast<unsigned long long>(figures.acknowledged),
-      static_cast<unsigned long long>(figures.durable), static_cast<unsigned long long>(figures.refused),
-      static_cast<unsigned long long>(figures.in_doubt), static_cast<unsigned long long>(figures.in_doubt_there),
-      still.size(), ms(kill::percentile(still, 50)), ms(kill::percentile(still, 99)), ms(longest(still)),
-      ms(kill::percentile(slow, 50)), ms(kill::percentile(slow, 99)), ms(longest(slow)),
-      ms(kill::percentile(recoveries, 50)), ms(longest(recoveries)), missing.c_str(), figures.table.json().c_str());
+  Json json;
+  json.add_text("campaign", "kill").add("ok", wrong.empty() ? "true" : "false").add("seed", settings.seed);
+  json.add("processes", settings.processes).add("threads", settings.threads);
+  json.add("seconds", static_cast<std::uint64_t>(seconds)).add("kills", figures.table.kills());
+  json.add("databases", figures.databases).add("audits", figures.audits).add("all_killed", figures.massacres);
+  json.add("memory_lost", figures.amnesias).add("all_left", figures.leaves);
+  json.add("recoveries_killed", figures.recoveries_killed).add("acknowledged", figures.acknowledged);
+  json.add("durable", figures.durable).add("refused", figures.refused).add("lost_not_durable", figures.lost);
+  json.add("in_doubt", figures.in_doubt).add("in_doubt_there", figures.in_doubt_there);
+  json.add_times("standstill_ms", figures.table.standstills()).add_times("slowest_ms", figures.table.slowest());
+  json.add_times("recovery_ms", figures.recoveries).add_text("not_met", missing);
+  json.add("table", figures.table.json());
+  std::printf("\n%s\n", json.text().c_str());
 }
 
 std::string judge_standstill(const KillTable& table) {
@@ -109,6 +116,7 @@ void add_role_options(CLI::App& command, kill::RoleOptions& role) {
   command.add_flag("!--no-thread", role.background)->group("");
   command.add_flag("--fills", role.fills)->group("");
   command.add_flag("--alone", role.alone)->group("");
+  command.add_flag("--amnesia", role.amnesia)->group("");
   command.add_flag("--quiet", role.quiet)->group("");
 }
 
@@ -134,7 +142,7 @@ void add_kill(CLI::App& app, int* exit_code) {
       return;
     }
     if (settings->kills == 0) settings->kills = common->pick<std::uint64_t>(300, 2'000, 10'000);
-    settings->seconds_for_all = common->pick<std::uint64_t>(75, 300, 300);
+    settings->seconds_for_all = common->pick<std::uint64_t>(150, 300, 300);
     settings->kills_each = common->pick<std::uint64_t>(110, 250, 250);
     *exit_code = run_campaign(*settings, *common);
   });

@@ -34,10 +34,16 @@ const char* name_of_event(Event event) {
       return "acknowledged, its ticket too";
     case Event::kRefused:
       return "refused";
+    case Event::kLost:
+      return "lost with the memory";
     case Event::kIntent:
       break;
   }
   return "in doubt";
+}
+
+bool is_acknowledged(Event event) {
+  return event != Event::kIntent && event != Event::kRefused && event != Event::kLost;
 }
 
 // The last word on each operation of a lane, and where it is said to be.
@@ -60,7 +66,7 @@ LaneAnswers last_words(const std::vector<Record>& records) {
 std::string compare_lane(std::uint32_t lane, const std::map<std::uint64_t, std::uint64_t>& there,
                          const LaneAnswers& before, const LaneAnswers& after, Counts* counts) {
   for (const auto& [number, said] : before) {
-    if (said.event == Event::kIntent || said.event == Event::kRefused) continue;
+    if (!is_acknowledged(said.event)) continue;
     const auto row = there.find(number);
     if (row == there.end()) return operation_text(lane, number, said.kind) + name_of_event(said.event) + ", and gone";
     if (row->second != said.csn) {
@@ -71,10 +77,11 @@ std::string compare_lane(std::uint32_t lane, const std::map<std::uint64_t, std::
     if (said.event != Event::kRelaxed && said.event != Event::kTicket) ++counts->durable;
   }
   for (const auto& [number, said] : after) {
-    if (said.event == Event::kRefused) {
-      ++counts->refused;
+    if (said.event == Event::kRefused || said.event == Event::kLost) {
+      ++(said.event == Event::kRefused ? counts->refused : counts->lost);
       if (there.count(number) != 0) {
-        return operation_text(lane, number, said.kind) + "refused with " + std::to_string(said.code) + ", and there";
+        return operation_text(lane, number, said.kind) + name_of_event(said.event) + " (" + std::to_string(said.code) +
+               "), and there";
       }
     } else if (said.event == Event::kIntent) {
       ++counts->in_doubt;
@@ -131,6 +138,11 @@ std::string check_once(const RoleOptions& options, Shop& shop, const holdfast::t
   std::string wrong = before.read(options.journals(), lanes);
   Books books;
   if (wrong.empty()) wrong = read_books(shop, txn, &books);
+  if (wrong.empty() && options.amnesia) {
+    std::uint64_t lost = 0;
+    wrong = note_lost(options.journals(), books, before, &lost);
+    if (wrong.empty() && lost != 0) wrong = before.read(options.journals(), lanes);
+  }
   if (wrong.empty()) wrong = after.read(options.journals(), lanes);
   if (wrong.empty()) wrong = replay(options.seed, books);
   if (wrong.empty()) wrong = compare(books, before, after, counts);
@@ -173,6 +185,7 @@ std::string audit_all(const RoleOptions& options, Board& board, Shop& shop) {
     board.audit.acknowledged.store(counts.acknowledged);
     board.audit.durable.store(counts.durable);
     board.audit.refused.store(counts.refused);
+    board.audit.lost.store(counts.lost);
     board.audit.in_doubt.store(counts.in_doubt);
     board.audit.in_doubt_there.store(counts.in_doubt_there);
   }
@@ -183,9 +196,12 @@ std::string audit_all(const RoleOptions& options, Board& board, Shop& shop) {
 
 std::string Answers::read(const std::string& directory, std::uint32_t lanes_count) {
   lanes.resize(lanes_count);
+  csn_max = 0;
   for (std::uint32_t lane = 0; lane < lanes_count; ++lane) {
     if (std::string wrong = read_journal(directory, lane, &lanes[lane]); !wrong.empty()) return wrong;
-    for (const Record& record : lanes[lane]) csn_max = std::max(csn_max, record.csn);
+    for (const auto& [number, said] : last_words(lanes[lane])) {
+      if (is_acknowledged(said.event)) csn_max = std::max(csn_max, said.csn);
+    }
   }
   return "";
 }
@@ -200,6 +216,34 @@ std::string compare(const Books& books, const Answers& before, const Answers& af
     const std::string wrong =
         compare_lane(lane, there[lane], last_words(before.lanes[lane]), last_words(after.lanes[lane]), counts);
     if (!wrong.empty()) return wrong;
+  }
+  return "";
+}
+
+std::string note_lost(const std::string& journals, const Books& books, const Answers& answers, std::uint64_t* lost) {
+  std::uint64_t newest = 0;
+  std::vector<std::map<std::uint64_t, std::uint64_t>> there(answers.lanes.size());
+  for (const Done& done : books.history) {
+    newest = std::max(newest, done.csn);
+    if (done.lane < there.size()) there[done.lane][done.number] = done.csn;
+  }
+  for (std::uint32_t lane = 0; lane < there.size(); ++lane) {
+    std::vector<std::pair<std::uint64_t, Said>> gone;
+    for (const auto& [number, said] : last_words(answers.lanes[lane])) {
+      if (is_acknowledged(said.event) && there[lane].count(number) == 0) gone.emplace_back(number, said);
+    }
+    if (gone.empty()) continue;
+    Journal journal(journals, lane);
+    for (const auto& [number, said] : gone) {
+      const std::string what = operation_text(lane, number, said.kind) + name_of_event(said.event);
+      if (said.event != Event::kRelaxed && said.event != Event::kTicket) return what + ", and gone with the memory";
+      if (said.csn <= newest) {
+        return what + ", is gone, and commit " + std::to_string(newest) + " after its " + std::to_string(said.csn) +
+               " is there";
+      }
+      journal.append(Event::kLost, said.kind, number, said.csn, 0);
+      ++*lost;
+    }
   }
   return "";
 }

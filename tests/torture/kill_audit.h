@@ -47,10 +47,15 @@ struct Answers {
 };
 
 struct Counts {
-  std::uint64_t acknowledged = 0, durable = 0, refused = 0, in_doubt = 0, in_doubt_there = 0;
+  std::uint64_t acknowledged = 0, durable = 0, refused = 0, lost = 0, in_doubt = 0, in_doubt_there = 0;
 };
 // `before`: read before the snapshot was taken; what it acknowledges has to be there. `after`: read later; what it says
 // was refused must not be there, and what is there must have been tried.
 std::string compare(const Books& books, const Answers& before, const Answers& after, Counts* counts);
+
+// After the death of all, with the shared memory gone too, as when the machine's power went and its disk's cache did
+// not: what was not answered as durable may be gone, together with all after it. Notes in the journals what is. "" or
+// what should be there. Requires: no lane lives.
+std::string note_lost(const std::string& journals, const Books& books, const Answers& answers, std::uint64_t* lost);
 
 }  // namespace torture::kill

@@ -55,7 +55,7 @@ struct Mark {
 // What the newest audit counted.
 struct AuditRow {
   std::atomic<std::uint64_t> audits;  // that found nothing
-  std::atomic<std::uint64_t> acknowledged, durable, refused, in_doubt, in_doubt_there;
+  std::atomic<std::uint64_t> acknowledged, durable, refused, lost, in_doubt, in_doubt_there;
 };
 
 struct Board {

@@ -125,10 +125,13 @@ class Replay {
         return item(plan);
       case Kind::kPick:
         return pick(plan, done.entry.result);
-      case Kind::kCensus:
-        return static_cast<std::uint64_t>(expected_.issued[plan.what]) == done.entry.result
+      case Kind::kCensus: {
+        const auto issued = expected_.issued.find(plan.what);
+        const std::int64_t claims = issued == expected_.issued.end() ? 0 : issued->second;
+        return static_cast<std::uint64_t>(claims) == done.entry.result
                    ? ""
                    : "counted " + std::to_string(done.entry.result) + " claims";
+      }
       case Kind::kTill: {
         std::string& till = expected_.tills[key_of(plan.what)];
         till = be(till.empty() ? 1 : from_be(till) + 1, 8);

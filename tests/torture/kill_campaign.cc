@@ -15,6 +15,7 @@ namespace {
 constexpr std::uint64_t kArmedPatienceNs = 4'000 * kMsNs;
 constexpr std::uint32_t kPrimariesMax = 4;      // workers armed with a point that they come to soon
 constexpr std::uint32_t kKillPauseMsMax = 220;  // between two random kills
+constexpr std::uint32_t kEvents = 6;            // kinds of what is done now and then
 constexpr std::uint64_t kTurnUs = 400;
 
 }  // namespace
@@ -64,6 +65,7 @@ std::string Campaign::run_database() {
   figures_.acknowledged += audit.acknowledged;
   figures_.durable += audit.durable;
   figures_.refused += audit.refused;
+  figures_.lost += audit.lost;
   figures_.in_doubt += audit.in_doubt;
   figures_.in_doubt_there += audit.in_doubt_there;
   if (wrong.empty()) {
@@ -89,14 +91,13 @@ std::string Campaign::trade() {
   replaces_ = true;
   measures_ = true;
   std::uint64_t next_event = figures_.table.kills() + 12;
-  std::uint32_t event = random_.below(6);
+  std::uint32_t event = random_.below(kEvents);
   while (!over() && figures_.table.kills() - kills_before_ < settings_.kills_each) {
     if (std::string wrong = turn(); !wrong.empty()) return wrong;
     if (figures_.table.kills() < next_event) continue;
     std::string wrong;
-    switch (event++ % 6) {
+    switch (event++ % kEvents) {
       case 0:
-      case 3:
         wrong = audit_beside();
         break;
       case 1:
@@ -105,6 +106,7 @@ std::string Campaign::trade() {
       case 2:
         wrong = audit_still();
         break;
+      case 3:
       case 4:
         wrong = kill_all();
         break;

@@ -31,8 +31,8 @@ struct Settings {
 
 struct Figures {
   KillTable table;
-  std::uint64_t databases = 0, audits = 0, massacres = 0, leaves = 0, recoveries_killed = 0;
-  std::uint64_t acknowledged = 0, durable = 0, refused = 0, in_doubt = 0, in_doubt_there = 0;
+  std::uint64_t databases = 0, audits = 0, massacres = 0, amnesias = 0, leaves = 0, recoveries_killed = 0;
+  std::uint64_t acknowledged = 0, durable = 0, refused = 0, lost = 0, in_doubt = 0, in_doubt_there = 0;
   std::vector<std::uint64_t> recoveries;  // ns, from the first process's start to an open database
 };
 
@@ -65,6 +65,7 @@ class Campaign {
   std::string audit_beside();
   std::string audit_still();
   std::string kill_all();
+  void forget_memory();
   std::string recover();
   std::string leave_all();
   std::string load_beside();
@@ -101,6 +102,7 @@ class Campaign {
   Child loader_;
   bool replaces_ = true;  // workers that died
   bool measures_ = true;
+  bool amnesia_ = false;  // the shared memory is gone, and nobody has looked yet what with it
   std::uint64_t next_kill_ns_ = 0;
   std::uint32_t pauses_ = 0;
 };

@@ -28,6 +28,7 @@ std::vector<std::string> arguments_of(const RoleOptions& options, const Child& c
   if (!options.background) texts.emplace_back("--no-thread");
   if (options.fills) texts.emplace_back("--fills");
   if (options.alone) texts.emplace_back("--alone");
+  if (options.amnesia) texts.emplace_back("--amnesia");
   if (options.quiet) texts.emplace_back("--quiet");
   for (const Armed& armed : child.armed) {
     texts.push_back("--armed=" + std::to_string(armed.point) + ":" + std::to_string(armed.pass));

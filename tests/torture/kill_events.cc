@@ -14,7 +14,7 @@ namespace {
 constexpr std::uint64_t kSideTimeoutMs = 30'000;
 constexpr std::uint64_t kTurnsTimeoutMs = 20'000;
 constexpr std::uint32_t kCreationsKilled = 6;   // in each database
-constexpr std::uint32_t kRecoveriesKilled = 6;  // at most, in a row
+constexpr std::uint32_t kRecoveriesKilled = 8;  // at most, in a row
 constexpr std::uint32_t kLeavesKilled = 3;
 
 }  // namespace
@@ -62,6 +62,7 @@ std::string Campaign::run_audit(Child& child, const std::vector<Armed>& armed, b
   RoleOptions options = role_options("audit");
   options.alone = true;
   options.fills = fills;
+  options.amnesia = amnesia_;
   child.armed = armed;
   spawn(child, options);
   if (!wait_for(child, kSideTimeoutMs)) return "the process that is alone is stuck";
@@ -152,20 +153,32 @@ std::string Campaign::kill_all() {
     }
     ++figures_.table.row("all", "random").kills;
   }
+  if (random_.below(3) == 0) forget_memory();
   std::string wrong = recover();
+  amnesia_ = false;
   replaces_ = true;
   return wrong;
+}
+
+// The machine went down, and what had been written came through: the shared memory is no more. Now it counts which
+// commits were durable, and not only visible.
+void Campaign::forget_memory() {
+  ++figures_.amnesias;
+  amnesia_ = true;
+  std::error_code ignored;
+  std::filesystem::remove_all(workspace_ + "/db/memory", ignored);
 }
 
 // Recovery is killed some times; then either one process recovers, audits and leaves, or all come at once.
 std::string Campaign::recover() {
   for (std::uint32_t i = random_.below(kRecoveriesKilled + 1); i > 0; --i) {
+    // One that gets past its point recovers all and leaves nothing for the next.
     if (std::string wrong = run_audit(auditor_, {choose(Stage::kRecover, false)}, false); !wrong.empty()) return wrong;
     if (std::string wrong = bury_side(auditor_, Stage::kRecover); !wrong.empty()) return wrong;
     if (auditor_.end == 0) return "";  // past the point: it has recovered, audited and left
     ++figures_.recoveries_killed;
   }
-  if (random_.below(3) == 0) return "";
+  if (!amnesia_ && random_.below(3) == 0) return "";
   if (std::string wrong = run_audit(auditor_, {}, false); !wrong.empty()) return wrong;
   if (auditor_.end != 0) return wrong_end(auditor_, "audit after recovery");
   const std::uint64_t opened = (*board_)->processes[auditor_.process].running_since_ns.load();

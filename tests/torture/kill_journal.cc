@@ -42,8 +42,8 @@ Journal::Journal(const std::string& directory, std::uint32_t lane) : lane_(stati
   // A kill may have cut the last record off: it is written over.
   end_ = static_cast<std::uint64_t>(found.st_size) / sizeof(Record) * sizeof(Record);
   if (end_ == 0) return;
-  // Tickets are waited for later: the newest number need not be in the last record.
-  constexpr std::uint64_t kLookBack = 64;
+  // The newest number need not be in the last record: tickets are waited for later, and what was lost is noted later.
+  constexpr std::uint64_t kLookBack = 4'096;
   std::vector<Record> last(std::min<std::uint64_t>(kLookBack, end_ / sizeof(Record)));
   const std::uint64_t size = last.size() * sizeof(Record);
   if (pread(fd_, last.data(), size, static_cast<off_t>(end_ - size)) != static_cast<ssize_t>(size)) die(path);

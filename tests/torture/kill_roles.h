@@ -29,6 +29,7 @@ struct RoleOptions {
   bool fills = false;              // audit: makes the first rows before
   bool alone = false;              // audit: nobody else has the database open, and every lane is dead
   bool quiet = false;              // audit: others have it open and stand still
+  bool amnesia = false;            // audit: the shared memory went with the processes
   std::vector<std::string> armed;  // "index:pass"
 
   std::string database() const { return workspace + "/db"; }
