@@ -154,8 +154,8 @@ class Opening {
       return std::move(identity).status();
     }
     if (identity_.complete && !platform::file_exists(base)) return Status(Code::kCORRUPT, base + " is missing");
-    // LMDB writes its first pages without a sync, and refuses what a power failure during the first open leaves of them.
-    // Nothing of the file is needed, as there was no commit yet.
+    // LMDB writes its first pages without a sync, and refuses what a power failure during the first open leaves of
+    // them. Nothing of the file is needed, as there was no commit yet.
     if (!identity_.complete) {
       if (Status status = platform::remove_file(base); !status.ok()) return status;
     }

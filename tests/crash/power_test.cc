@@ -235,8 +235,8 @@ TEST_F(PowerTest, AFlippedBitInADurableRecordIsReported) {
   }
 }
 
-// LMDB writes the first two pages of its file without a sync. Whatever is left of them, a first open that did not come to
-// its end is begun anew.
+// LMDB writes the first two pages of its file without a sync. Whatever is left of them, a first open that did not come
+// to its end is begun anew.
 TEST_F(CrashTest, PowerFailsDuringTheFirstOpen) {
   for (const std::size_t size : {0, 512, 4096, 8192}) {
     std::filesystem::remove_all(db());

@@ -3,10 +3,10 @@
 //
 // What is assumed of the file system, and no more (POSIX.1-2017, synchronized I/O completion, as Linux's local file
 // systems give it):
-//  - fsync or fdatasync of a file that has returned without an error: every byte written, every length set or grown by
-//    calls that had returned before the sync was called is there. Nothing is assumed of calls beside it.
-//  - A write through a descriptor with O_DSYNC that has returned: that write's own bytes are there, and the file reaches
-//    to their end. Earlier writes elsewhere in the file are not.
+//  - fsync or fdatasync of a file that has returned without an error: every byte written, every length set or grown
+//    by calls that had returned before the sync was called is there. Nothing is assumed of calls beside it.
+//  - A write through a descriptor with O_DSYNC that has returned: that write's own bytes are there, and the file
+//    reaches to their end. Earlier writes elsewhere in the file need not be.
 //  - fsync of a directory: the names made, changed and removed in it before are there. A sync of a file says nothing
 //    about its name; a sync of a directory says nothing about its files.
 //  - rename is atomic: both names as before, or both as after.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Recording: all that a run did to the files below one directory, with the commits it made and the answers it got, in
-// one order. Shared memory of the engine (memory/, lock.mdb, liveness) is left out: a power failure leaves nothing of it.
+// one order. Shared memory of the engine (memory/, lock.mdb, liveness) is left out: a power failure leaves nothing
+// of it that counts.
 //
 // The order. Everything takes a number when it begins and another when it has returned, from one counter. So a write
 // whose `end` is below a sync's `begin` is covered by that sync; all others may or may not be.

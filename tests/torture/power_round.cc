@@ -23,8 +23,8 @@ constexpr int kBatch = 25;                                    // cuts of one chi
 constexpr unsigned kStateTimeout_s = 120;                     // of one cut with all that follows from it
 constexpr std::uint64_t kArenaSize = std::uint64_t{4} << 30;  // of a round; only what is used is memory
 
-// A moment: as often one of a rare thing, or soon after it, as of a frequent one, and now and then one while the database
-// is being made.
+// A moment: as often one of a rare thing, or soon after it, as of a frequent one, and now and then one while the
+// database is being made.
 std::uint64_t point_of(std::int64_t cut, std::uint64_t seed, const std::vector<std::vector<std::uint64_t>>& by_kind,
                        std::uint64_t made, std::uint64_t last) {
   Random random(seed * 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(cut));

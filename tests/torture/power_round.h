@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Round: one recorded run of the shop, and its cuts, handed to child processes, so that a crash or a hang is caught, and
-// told with what makes it again.
+// Round: one recorded run of the shop, and its cuts, handed to child processes, so that a crash or a hang is caught,
+// and told with what makes it again.
 #pragma once
 
 #include <atomic>
