@@ -122,6 +122,7 @@ Status read_open_options(const hf_open_options* given, txn::DatabaseOptions* out
   out->map_size = or_default(options.map_size, out->map_size);
   out->overlay_bytes_max = or_default(options.overlay_bytes_max, out->overlay_bytes_max);
   out->log_segment_size_max = or_default(options.log_segment_size_max, out->log_segment_size_max);
+  out->log_keep_bytes = options.log_keep_bytes;
   const std::uint64_t quarter = out->overlay_bytes_max / 4;
   if (options.txn_bytes_max > quarter) {
     return Status(Code::kINVALID_ARGUMENT, "txn_bytes_max " + std::to_string(options.txn_bytes_max) +

@@ -61,6 +61,7 @@ inline constexpr std::size_t kRingSize = 4u << 20;            // fits a level-3 
 inline constexpr std::size_t kDirectSizeMin = kRingSize / 4;  // bodies over this go round the ring
 inline constexpr std::size_t kRecordSizeMax = 256u << 20;     // largest body: a transaction's write set
 inline constexpr std::uint32_t kSegmentsMax = 128;
+inline constexpr std::uint32_t kSegmentsKeptMax = kSegmentsMax / 2;  // with merged ones among them; the rest is room
 
 // State of a row:
 //

@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "log/frame.h"
 #include "log/log.h"
@@ -92,6 +93,8 @@ class Log::Impl {
 
   // segments.cc; need the prepare latch.
   void clear_killed() noexcept;
+  std::vector<std::uint32_t> releasable(Csn applied) const;
+  Status forget_header(const SegmentRow& row);
   std::uint32_t ready_rows() const noexcept;
   Status prepare(std::uint64_t frame);
   Status make_segment(std::uint32_t index, std::uint64_t size);

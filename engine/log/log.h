@@ -39,6 +39,9 @@ struct LogOptions {
   std::uint64_t database_id = 0;               // random, seeds every checksum, so a foreign segment never reads as ours
   std::uint64_t segment_size_min = 1u << 20;   // bytes of the first segment
   std::uint64_t segment_size_max = 64u << 20;  // each new one doubles up to this
+  // Segments that are wholly in the base stay for readers of the log, the newest of them, as long as they are not more
+  // bytes than this together, and half of kSegmentsMax in number with all others.
+  std::uint64_t keep_bytes = 0;
 };
 
 // What recovery found.
@@ -130,7 +133,8 @@ class Log {
 
   // Prepares the next segment when the current one is half full. By the maintainer, regularly.
   Status prepare_ahead();
-  // Lets segments whose commits are all <= `applied` be used again or removed. By the maintainer, after a merge.
+  // Lets segments whose commits are all <= `applied` be used again or removed, oldest first, but for those that
+  // keep_bytes keeps. By the maintainer, after a merge.
   Status recycle(Csn applied);
   LogStats stats() const noexcept;
 

@@ -91,8 +91,13 @@ Result<std::unique_ptr<Log>> Log::recover(LogShared& shared, char* ring, const p
   reach("log.recover");
 
   std::vector<SegmentFile> live;
-  std::vector<Csn> last_csns = scan.last_csns;
+  std::vector<Csn> last_csns;
+  for (const std::size_t index : scan.kept) {
+    live.push_back(scan.files[index]);
+    last_csns.push_back(scan.files[index + 1].header.first_csn - 1);
+  }
   for (const std::size_t index : scan.chain) live.push_back(scan.files[index]);
+  last_csns.insert(last_csns.end(), scan.last_csns.begin(), scan.last_csns.end());
   if (!live.empty() && !clean) {
     Status status = settle_tail(scan);
     if (!status.ok()) return status;
@@ -117,6 +122,7 @@ Result<std::unique_ptr<Log>> Log::recover(LogShared& shared, char* ring, const p
   }
   for (std::size_t i = 0; i < scan.files.size(); ++i) {
     if (std::find(scan.chain.begin(), scan.chain.end(), i) != scan.chain.end()) continue;
+    if (std::find(scan.kept.begin(), scan.kept.end(), i) != scan.kept.end()) continue;
     Status status = platform::remove_file(scan.files[i].path);
     reach("log.recover");
     if (!status.ok()) return status;

@@ -136,6 +136,8 @@ class Scanner {
                                         "the log ends at commit " + std::to_string(expected_ - 1) +
                                         ", but the base holds commit " + std::to_string(applied_));
     }
+    // With a gap to what comes next, nothing before it is of use to anybody.
+    if (expected_ > applied_) keep_older();
     scan_.closed = scan_.closed || expected_ <= applied_;  // the next segment begins with applied + 1
     scan_.last_csn = std::max(applied_, expected_ - 1);
     return std::move(scan_);
@@ -171,6 +173,16 @@ class Scanner {
       if (!file.valid && !file.blank) message += "; " + at(file.path, 0) + "damaged header";
     }
     return Status(Code::kCORRUPT, std::move(message));
+  }
+
+  // What is wholly in the base is not read here: who reads the log verifies it.
+  void keep_older() {
+    std::uint64_t bytes = 0;
+    for (std::size_t at = scan_.chain.front(); at > 0 && precedes(scan_.files[at - 1], scan_.files[at]); --at) {
+      bytes += scan_.files[at - 1].header.size;
+      if (bytes > options_.keep_bytes || scan_.kept.size() + scan_.chain.size() >= kSegmentsKeptMax) break;
+      scan_.kept.insert(scan_.kept.begin(), at - 1);
+    }
   }
 
   // The valid segment after the newest of the chain, or SIZE_MAX.
@@ -331,6 +343,12 @@ class Scanner {
 };
 
 }  // namespace
+
+bool precedes(const SegmentFile& file, const SegmentFile& next) noexcept {
+  return file.valid && file.file_size >= file.header.size && file.header.sequence + 1 == next.header.sequence &&
+         file.header.first_csn <= next.header.first_csn && file.header.base_lsn <= next.header.base_lsn &&
+         next.header.base_lsn - file.header.base_lsn <= file.header.size - kSegmentHeaderSize;
+}
 
 Result<std::vector<SegmentFile>> list_segments(const std::string& directory, std::uint64_t database_id) {
   auto names = platform::list_directory(directory);

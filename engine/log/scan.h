@@ -29,6 +29,9 @@ struct SegmentFile {
   SegmentHeader header;
 };
 
+// Whether the segment lies just before the other one, as far as the headers tell.
+bool precedes(const SegmentFile& file, const SegmentFile& next) noexcept;
+
 // All segment files of the directory. kWRONG_FORMAT when one belongs to another database, version or byte order.
 Result<std::vector<SegmentFile>> list_segments(const std::string& directory, std::uint64_t database_id);
 
@@ -36,6 +39,7 @@ struct LogScan {
   std::vector<SegmentFile> files;  // all, valid ones first, those by sequence
   std::vector<std::size_t> chain;  // of `files`: from the one that holds applied + 1 to the newest
   std::vector<Csn> last_csns;      // of the chain's segments
+  std::vector<std::size_t> kept;   // of `files`: those before the chain, without a gap, that keep_bytes keeps; in order
   Csn last_csn = 0;                // newest whole record, or `applied` when there is none after it
   std::uint64_t end_lsn = 0;       // where the next record goes
   std::uint64_t records = 0;       // handed to apply

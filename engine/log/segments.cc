@@ -134,30 +134,66 @@ Status Log::Impl::make_segment(std::uint32_t index, std::uint64_t size) {
 
 // --- after a merge -----------------------------------------------------------------------------------------------
 
+// Rows whose commits are all in the base and which nobody asked to keep, oldest first.
+std::vector<std::uint32_t> Log::Impl::releasable(Csn applied) const {
+  // A later segment's header is on the device: a recovery finds its start there. Acquire pairs with flush().
+  const std::uint64_t durable_sequence = shared_.durable_sequence.load(std::memory_order_acquire);
+  const Csn durable = shared_.durable_csn.load(std::memory_order_acquire);
+  std::vector<std::uint32_t> merged;
+  std::uint64_t bytes = 0;
+  std::uint32_t rows = 0;
+  for (std::uint32_t i = 0; i < kSegmentsMax; ++i) {
+    const SegmentRow& row = shared_.segments[i];
+    if (state_of(row) == SegmentState::kNone) continue;
+    ++rows;
+    if (state_of(row) != SegmentState::kLive || row.sequence.load(std::memory_order_relaxed) >= durable_sequence)
+      continue;
+    if (row.last_csn.load(std::memory_order_relaxed) > std::min(applied, durable)) continue;
+    merged.push_back(i);
+    bytes += row.size.load(std::memory_order_relaxed);
+  }
+  const auto sequence_of = [this](std::uint32_t i) {
+    return shared_.segments[i].sequence.load(std::memory_order_relaxed);
+  };
+  std::sort(merged.begin(), merged.end(),
+            [&](std::uint32_t left, std::uint32_t right) { return sequence_of(left) < sequence_of(right); });
+  std::size_t count = 0;
+  for (; count < merged.size() && (bytes > options_.keep_bytes || rows > kSegmentsKeptMax); ++count, --rows) {
+    bytes -= shared_.segments[merged[count]].size.load(std::memory_order_relaxed);
+  }
+  merged.resize(count);
+  return merged;
+}
+
+// A reader of the log tells by the header that the file is used again, so it goes before anything else does. Whether
+// it reaches the device is of no matter: it says nothing that is wrong as long as it is there.
+Status Log::Impl::forget_header(const SegmentRow& row) {
+  const std::string path = segment_path(options_.directory, row.file_no.load(std::memory_order_relaxed));
+  auto file = File::open(path, File::Mode::kReadWrite);
+  if (!file.ok()) return std::move(file).status();
+  const SegmentHeader none{};
+  return file->write_at(&none, sizeof none, 0);
+}
+
 Status Log::Impl::recycle(Csn applied) {
   if (has_failed()) return failure();
   if (prepare_latch_.try_acquire() == Acquired::kNo) return {};  // the next call will do it
   clear_killed();
   const std::uint64_t current = shared_.segments[tail().row].size.load(std::memory_order_relaxed);
   const std::uint64_t size_min = std::min(current, options_.segment_size_max);
-  // A later segment's header is on the device: a recovery finds its start there. Acquire pairs with flush().
-  const std::uint64_t durable_sequence = shared_.durable_sequence.load(std::memory_order_acquire);
-  const Csn durable = shared_.durable_csn.load(std::memory_order_acquire);
   std::uint32_t ready = ready_rows();
   Status status;
-  for (SegmentRow& row : shared_.segments) {
-    if (state_of(row) != SegmentState::kLive || row.sequence.load(std::memory_order_relaxed) >= durable_sequence)
-      continue;
-    if (row.last_csn.load(std::memory_order_relaxed) > std::min(applied, durable)) continue;
+  for (const std::uint32_t index : releasable(applied)) {
+    SegmentRow& row = shared_.segments[index];
     const std::uint64_t size = row.size.load(std::memory_order_relaxed);
     const bool keep = ready < kReadyRowsMax && size >= size_min && size <= options_.segment_size_max;
-    set_state(row, SegmentState::kMaking);
-    if (keep) {
-      // Its old header stays until the next use overwrites it: recovery knows it by its old sequence.
+    if (keep && forget_header(row).ok()) {
+      platform::reach("log.recycle");
       set_state(row, SegmentState::kReady);
       ++ready;
       continue;
     }
+    set_state(row, SegmentState::kMaking);
     status = platform::remove_file(segment_path(options_.directory, row.file_no.load(std::memory_order_relaxed)));
     if (!status.ok()) break;
     set_state(row, SegmentState::kNone);

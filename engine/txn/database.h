@@ -59,6 +59,7 @@ struct DatabaseOptions {
   std::uint64_t map_size = std::uint64_t{1} << 40;
   std::uint64_t overlay_bytes_max = 256u << 20;
   std::uint64_t log_segment_size_max = 64u << 20;
+  std::uint64_t log_keep_bytes = 0;  // of log segments that are in the base already
   std::uint64_t txn_bytes_max = 64u << 20;
   std::uint64_t open_timeout_ms = 30'000;
   std::uint64_t overload_timeout_ms = 10'000;

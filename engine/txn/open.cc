@@ -169,6 +169,7 @@ class Opening {
     log.directory = db_.path_ + "/log";
     log.database_id = identity_.database_id;
     log.segment_size_max = std::max<std::uint64_t>(options_.log_segment_size_max, log.segment_size_min);
+    log.keep_bytes = options_.log_keep_bytes;
     return log;
   }
 

@@ -44,6 +44,14 @@ std::set<std::string> points_in(const std::filesystem::path& folder) {
   return names;
 }
 
+// Points of work that no shop does while it sells; crash/backup_test.cc kills there.
+bool is_of_the_operator(const std::string& name) {
+  for (const char* prefix : {"backup.", "compact.", "destination.", "restore.", "stream.", "log.reader."}) {
+    if (name.starts_with(prefix)) return true;
+  }
+  return false;
+}
+
 TEST(KillTable, HasEveryPointOfTheEngine) {
   const std::filesystem::path tree = source_tree();
   ASSERT_FALSE(tree.empty()) << "no build directory above this program";
@@ -52,6 +60,7 @@ TEST(KillTable, HasEveryPointOfTheEngine) {
   std::set<std::string> in_table;
   for (const torture::kill::Point& point : torture::kill::kPoints) in_table.insert(point.name);
   for (const std::string& name : in_source) {
+    if (is_of_the_operator(name)) continue;
     EXPECT_EQ(in_table.count(name), 1u) << name << " is missing in tests/torture/kill_points.h";
   }
   for (const std::string& name : in_table) {

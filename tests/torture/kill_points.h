@@ -44,6 +44,7 @@ inline constexpr Point kPoints[] = {
     {"log.flush.synced", Stage::kWork, 30},
     {"log.roll", Stage::kWork, 1, true},
     {"log.prepare", Stage::kWork, 1, true},
+    {"log.recycle", Stage::kWork, 1, true},
     // The overlay: insert, change of segment.
     {"overlay.insert.allocated", Stage::kWork, 200},
     {"overlay.insert.linked", Stage::kWork, 200},

@@ -310,5 +310,68 @@ TEST(LogRecover, ManyCutsInARow) {
   EXPECT_EQ(bench.segment_files().size(), 1u);
 }
 
+// What is wholly in the base stays, newest first, as long as it is not too much; through recovery, and without a gap.
+TEST(LogRecover, KeepsMergedSegments) {
+  Bench bench;
+  bench.options.segment_size_min = bench.options.segment_size_max = 64 << 10;
+  bench.options.keep_bytes = 5 * (64 << 10);
+  ASSERT_TRUE(bench.create().ok());
+  const auto sequences = [&] {
+    std::string text;
+    for (std::uint64_t sequence = 1; sequence < 100; ++sequence) {
+      if (!bench.file_of(sequence).empty()) text += std::to_string(sequence) + " ";
+    }
+    return text;
+  };
+  bench.process->append_numbered(600, 1000);  // about ten segments
+  ASSERT_TRUE(bench.process->flush().ok());
+  const std::uint64_t newest = bench.process->shared.log.durable_sequence.load();
+  ASSERT_GT(newest, 8u);
+  ASSERT_TRUE(bench.log().recycle(600).ok());
+  std::string wanted;
+  for (std::uint64_t sequence = newest - 5; sequence <= newest; ++sequence) wanted += std::to_string(sequence) + " ";
+  EXPECT_EQ(sequences(), wanted) << "five are kept, and the headers of those used again are gone";
+
+  for (const bool clean : {false, true}) {
+    ASSERT_TRUE(bench.reopen(600, clean).ok());
+    bench.expect_replayed(601, 600);
+    EXPECT_EQ(sequences(), wanted);
+  }
+  ASSERT_TRUE(bench.log().recycle(600).ok());
+  EXPECT_EQ(sequences(), wanted) << "rows of kept segments know their last commit";
+  bench.process->append_numbered(300, 1000);
+  ASSERT_TRUE(bench.process->flush().ok());
+  ASSERT_TRUE(bench.log().recycle(900).ok());
+  EXPECT_EQ(bench.file_of(newest - 5), "");
+  ASSERT_TRUE(bench.reopen(600).ok());
+  bench.expect_replayed(601, 900);
+
+  // A hole ends it: what lies before is of no use.
+  const std::uint64_t last = bench.process->shared.log.durable_sequence.load();
+  std::filesystem::remove(bench.file_of(last - 2));
+  ASSERT_TRUE(bench.reopen(900).ok());
+  EXPECT_EQ(sequences(), std::to_string(last - 1) + " " + std::to_string(last) + " ");
+  bench.options.keep_bytes = 0;
+  ASSERT_TRUE(bench.reopen(900).ok());
+  EXPECT_EQ(sequences(), std::to_string(last) + " ");
+}
+
+// However much is to be kept, rows are left for what is not merged yet.
+TEST(LogRecover, KeepingLeavesRowsForOthers) {
+  Bench bench;
+  bench.options.segment_size_min = bench.options.segment_size_max = 16 << 10;
+  bench.options.keep_bytes = UINT64_MAX;
+  ASSERT_TRUE(bench.create().ok());
+  for (Csn csn = 0; csn < 2'000; csn += 50) {
+    bench.process->append_numbered(50, 1000);
+    ASSERT_TRUE(bench.process->flush().ok());
+    ASSERT_TRUE(bench.log().recycle(csn + 50).ok());
+    ASSERT_LE(bench.log().stats().segments, kSegmentsKeptMax + 3);
+  }
+  EXPECT_GT(bench.log().stats().segments, kSegmentsKeptMax / 2);
+  ASSERT_TRUE(bench.reopen(2'000).ok());
+  EXPECT_GT(bench.log().stats().segments, kSegmentsKeptMax / 2);
+}
+
 }  // namespace
 }  // namespace hf::log

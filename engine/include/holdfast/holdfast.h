@@ -222,12 +222,15 @@ typedef struct hf_open_options {
    * most 262,144. A lock takes a unit, and one more for each 120 bytes that the key has over 80; each process takes
    * units by the 64. The first opener's counts. */
   uint32_t locks_max;
-  uint32_t lock_reserved;   /* 0 */
+  uint32_t lock_reserved; /* 0 */
+  /* The log keeps commits that are in the base already until it is larger than this, for hf_log_open and hf_restore;
+   * default 0: they go as soon as possible. This process's share of the maintenance goes by it. */
+  uint64_t log_keep_bytes;
   hf_message_fn on_message; /* of the first open of the process; NULL: none */
   void* message_context;
 } hf_open_options;
 #define HF_OPEN_OPTIONS_INIT \
-  { sizeof(hf_open_options), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL }
+  { sizeof(hf_open_options), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL }
 
 /*
  * Opens the database in directory `path`, making both when absent (the parent directory has to exist). The first

@@ -47,6 +47,7 @@ struct open_options {
   std::uint32_t tables_max = 0;
   milliseconds lock_timeout{0};
   std::uint32_t locks_max = 0;
+  std::uint64_t log_keep_bytes = 0;
   bool lock_ordered = false;
   bool deadlock_search = true;
   bool heat = true;
@@ -79,6 +80,7 @@ struct open_options {
     c.tables_max = tables_max;
     c.lock_timeout_ms = detail::to_ms(lock_timeout);
     c.locks_max = locks_max;
+    c.log_keep_bytes = log_keep_bytes;
     c.on_message = on_message;
     c.message_context = message_context;
     return c;
