@@ -144,6 +144,10 @@ void Liveness::unlock_gate() noexcept {
 
 Result<bool> Liveness::others_alive() const {
   assert(gate_held_);
+  return anybody_alive();
+}
+
+Result<bool> Liveness::anybody_alive() const {
   bool held = false;
   const int error = find_lock(file_.fd(), kFirstSlotByte, kProcessSlotsMax, held);
   if (error != 0) return Status::from_errno(error, "fcntl(F_OFD_GETLK)", file_.path());

@@ -56,6 +56,9 @@ class Liveness {
   // Whether a process other than this handle's holds any slot. Requires: gate held.
   Result<bool> others_alive() const;
 
+  // The same without the gate, so that the answer may be old by the time it is read.
+  Result<bool> anybody_alive() const;
+
   // Takes a free slot and fills its row of `slots` (kProcessSlotsMax rows). kLIMIT when all are taken.
   // Requires: gate held. `slots` must stay mapped until release_slot().
   Status take_slot(ProcessSlot* slots, const std::string& label);

@@ -24,11 +24,12 @@ namespace interprocess = boost::interprocess;
 constexpr int kMadvPopulateWrite = 23;  // MADV_POPULATE_WRITE of Linux 5.14, which Debian 12's headers may lack
 
 // Maps `size` bytes of the file. The descriptor closes at the end; the mapping does not need it.
-Result<interprocess::mapped_region> map_file(const std::string& path, std::size_t size) {
+Result<interprocess::mapped_region> map_file(const std::string& path, std::size_t size, bool writable) {
   if (const int error = fault("region.map")) return Status::from_errno(error, "mmap", path);
   try {
-    const interprocess::file_mapping file(path.c_str(), interprocess::read_write);
-    return interprocess::mapped_region(file, interprocess::read_write, 0, size);
+    const interprocess::mode_t mode = writable ? interprocess::read_write : interprocess::read_only;
+    const interprocess::file_mapping file(path.c_str(), mode);
+    return interprocess::mapped_region(file, mode, 0, size);
   } catch (const interprocess::interprocess_exception& exception) {
     // Failures that no system call reported carry no number.
     const int error = exception.get_native_error() != 0 ? exception.get_native_error() : EINVAL;
@@ -98,8 +99,14 @@ Result<Region> Region::make(const std::string& path, std::size_t size, bool fill
   return status;
 }
 
-Result<Region> Region::open(const std::string& path, std::size_t size_min) {
-  Result<File> file = File::open(path, File::Mode::kReadWrite);
+Result<Region> Region::open(const std::string& path, std::size_t size_min) { return open_as(path, size_min, true); }
+
+Result<Region> Region::open_read_only(const std::string& path, std::size_t size_min) {
+  return open_as(path, size_min, false);
+}
+
+Result<Region> Region::open_as(const std::string& path, std::size_t size_min, bool writable) {
+  Result<File> file = File::open(path, writable ? File::Mode::kReadWrite : File::Mode::kReadOnly);
   if (!file.ok()) return std::move(file).status();
   Result<std::uint64_t> size = file->size();
   if (!size.ok()) return std::move(size).status();
@@ -107,7 +114,7 @@ Result<Region> Region::open(const std::string& path, std::size_t size_min) {
     return Status(Code::kCORRUPT, path + " has " + std::to_string(*size) + " bytes where at least " +
                                       std::to_string(size_min) + " are needed");
   }
-  Result<interprocess::mapped_region> mapped = map_file(path, *size);
+  Result<interprocess::mapped_region> mapped = map_file(path, *size, writable);
   if (!mapped.ok()) return std::move(mapped).status();
   Region region;
   region.mapping_ = std::make_unique<Mapping>(Mapping{std::move(mapped).value()});

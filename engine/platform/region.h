@@ -28,6 +28,9 @@ class Region {
   // Maps an existing file whole. kCORRUPT when it is shorter than `size_min`, or empty.
   static Result<Region> open(const std::string& path, std::size_t size_min);
 
+  // The same for reading only: a write to it is a SIGSEGV.
+  static Result<Region> open_read_only(const std::string& path, std::size_t size_min);
+
   char* data() const noexcept { return data_; }
   std::size_t size() const noexcept { return size_; }
   bool is_mapped() const noexcept { return data_ != nullptr; }
@@ -38,6 +41,7 @@ class Region {
   void populate(std::size_t offset, std::size_t size) const noexcept;
 
  private:
+  static Result<Region> open_as(const std::string& path, std::size_t size_min, bool writable);
   static Result<Region> make(const std::string& path, std::size_t size, bool filled);
   struct Mapping;
   std::unique_ptr<Mapping> mapping_;

@@ -231,6 +231,19 @@ Result<std::unique_ptr<Store>> Store::open(const StoreOptions& options) {
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
 
+Result<std::unique_ptr<Store>> Store::open_any(const std::string& directory) {
+  constexpr std::uint64_t kSmallMap = std::uint64_t{4} << 30;  // where address space is scarce, beside a sanitizer's
+  StoreOptions options;
+  options.directory = directory;
+  options.tables_max = 20'000;
+  Result<std::unique_ptr<Store>> opened = open(options);
+  if (opened.ok() || opened.code() != Code::kLIMIT) return opened;
+  struct stat file {};
+  (void)::stat((directory + "/data.mdb").c_str(), &file);
+  options.map_size = std::max(kSmallMap, 2 * static_cast<std::uint64_t>(file.st_size));
+  return open(options);
+}
+
 Store::Store(std::shared_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 
 // What still lives keeps the environment open; opening the directory again in this process would then break the locks

@@ -58,6 +58,9 @@ class Store {
   // `read_check` first-opener work (dead readers) is done inside. A file that is not LMDB's: kWRONG_FORMAT; a second
   // process with the same pid in another pid namespace: kBUSY with the remedy in the message.
   static Result<std::unique_ptr<Store>> open(const StoreOptions& options);
+  // The same for tools, which know nothing of the sizes that the database is used with: as much room for tables, and as
+  // large a map, as there can be.
+  static Result<std::unique_ptr<Store>> open_any(const std::string& directory);
   ~Store();  // Requires: no snapshot, merge or load left.
 
   Result<std::shared_ptr<const Snapshot>> snapshot();

@@ -129,6 +129,9 @@ class Database : public std::enable_shared_from_this<Database> {
  public:
   // Opens or joins; the same directory in one process gives the same object. Blocks on the disk and on other openers.
   static Result<std::shared_ptr<Database>> open(const std::string& path, const DatabaseOptions& options);
+  // Runs `body` on the base of a database that is open here, elsewhere or nowhere. It may take snapshots, all of which
+  // have to end with it; nothing may be written. Holds the gate where it is not open here, so `body` has to be short.
+  static Status with_base(const std::string& path, Deadline deadline, const std::function<Status(store::Store&)>& body);
   ~Database();  // leaves; the last process merges everything and removes the shared memory
   Database(const Database&) = delete;
 

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
+#include <random>
 
 #include "base/hash.h"
 #include "platform/file.h"
@@ -118,6 +119,20 @@ Status write_session(const std::string& directory, const std::string& memory_pat
 }
 
 Status remove_session(const std::string& directory) { return platform::remove_file(directory + "/session"); }
+
+std::uint64_t random_database_id() {
+  std::random_device device;
+  const std::uint64_t id = (std::uint64_t{device()} << 32) | device();
+  return id != 0 ? id : 1;
+}
+
+std::string hex(std::uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+std::string control_path(const std::string& memory_path) { return memory_path + "/control"; }
 
 std::string boot_id() {
   Result<File> file = File::open("/proc/sys/kernel/random/boot_id", File::Mode::kReadOnly);

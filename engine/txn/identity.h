@@ -27,6 +27,20 @@ Result<std::string> read_session(const std::string& directory);
 Status write_session(const std::string& directory, const std::string& memory_path);
 Status remove_session(const std::string& directory);
 
+// A new database id; never 0.
+std::uint64_t random_database_id();
+// An id as it is written in names and in the base: 16 hexadecimal digits.
+std::string hex(std::uint64_t value);
+// The control region's file in a session's memory directory.
+std::string control_path(const std::string& memory_path);
+
+// Records of the base that say whose it is, and whether the last session left in order ("1") or not.
+inline constexpr const char* kDatabaseIdKey = "database_id";
+inline constexpr const char* kCleanKey = "clean";
+
+// The base while it is written anew; a killed compaction leaves it, and the next opener removes it.
+inline constexpr const char* kCompactName = "base/data.mdb.compact";
+
 // Identity of the running kernel, "" when unknown.
 std::string boot_id();
 

@@ -8,7 +8,6 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
-#include <random>
 
 #include "platform/test_point.h"
 #include "txn/database.h"
@@ -21,9 +20,6 @@ namespace {
 
 using platform::DirectoryId;
 using platform::reach;
-
-constexpr const char* kCleanKey = "clean";
-constexpr const char* kDatabaseIdKey = "database_id";
 
 struct DirectoryLess {
   bool operator()(const DirectoryId& a, const DirectoryId& b) const noexcept {
@@ -54,20 +50,19 @@ Registry& registry() {
   return *known;
 }
 
-std::string hex(std::uint64_t value) {
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
-  return text;
-}
-
-std::uint64_t random_id() {
-  std::random_device device;
-  const std::uint64_t id = (std::uint64_t{device()} << 32) | device();
-  return id != 0 ? id : 1;
-}
-
-std::string region_path(const std::string& memory_path) { return memory_path + "/control"; }
 std::string locks_path(const std::string& memory_path) { return memory_path + "/locks"; }
+
+// The engine of that directory in this process, or null; waits while it is leaving. `lock` holds the registry's mutex.
+std::shared_ptr<Database> find_open(Registry& known, std::unique_lock<std::mutex>& lock, const std::string& path) {
+  for (;;) {
+    Result<DirectoryId> there = platform::directory_id(path);
+    if (!there.ok()) return nullptr;  // not there yet
+    const auto entry = known.open.find(there.value());
+    if (entry == known.open.end()) return nullptr;
+    if (std::shared_ptr<Database> open = entry->second.lock()) return open;
+    known.left.wait(lock);
+  }
+}
 
 }  // namespace
 
@@ -148,7 +143,7 @@ class Opening {
     } else if (identity.code() == Code::kNOT_FOUND) {
       // The mark is on the device before anything else is made.
       if (platform::file_exists(base)) return Status(Code::kWRONG_FORMAT, base + " is there, but HOLDFAST is missing");
-      identity_ = {random_id(), false};
+      identity_ = {random_database_id(), false};
       if (Status status = write_identity(db_.path_, identity_); !status.ok()) return status;
     } else {
       return std::move(identity).status();
@@ -159,6 +154,7 @@ class Opening {
     if (!identity_.complete) {
       if (Status status = platform::remove_file(base); !status.ok()) return status;
     }
+    if (Status status = platform::remove_file(db_.path_ + "/" + kCompactName); !status.ok()) return status;
     if (Status status = platform::make_directory(db_.path_ + "/log"); !status.ok()) return status;
     if (Status status = platform::make_directory(db_.path_ + "/base"); !status.ok()) return status;
     return platform::sync_directory(db_.path_);
@@ -191,7 +187,7 @@ class Opening {
     Result<std::string> old_path = read_session(db_.path_);
     if (old_path.code() == Code::kNOT_FOUND) return {};
     if (!old_path.ok()) return std::move(old_path).status();
-    Result<platform::Region> region = platform::Region::open(region_path(old_path.value()), kRegionSize);
+    Result<platform::Region> region = platform::Region::open(control_path(old_path.value()), kRegionSize);
     if (region.ok()) {
       const SharedRegion old{region->data()};
       const RegionHeader& header = old.header();
@@ -213,14 +209,14 @@ class Opening {
     if (!platform::file_exists(memory_path)) return {};
     if (Status status = overlay::Overlay::remove_files(memory_path); !status.ok()) return status;
     if (Status status = platform::remove_file(locks_path(memory_path)); !status.ok()) return status;
-    return platform::remove_file(region_path(memory_path));
+    return platform::remove_file(control_path(memory_path));
   }
 
   Status make_region() {
     db_.memory_path_ = memory_path();
     if (Status status = platform::make_directory(db_.memory_path_); !status.ok()) return status;
     if (Status status = remove_memory(db_.memory_path_); !status.ok()) return status;
-    Result<platform::Region> region = platform::Region::create(region_path(db_.memory_path_), kRegionSize);
+    Result<platform::Region> region = platform::Region::create(control_path(db_.memory_path_), kRegionSize);
     if (!region.ok()) return std::move(region).status();
     db_.region_ = std::move(region).value();
     db_.shared_ = SharedRegion{db_.region_.data()};
@@ -354,17 +350,17 @@ class Opening {
       return Status(Code::kINVALID_ARGUMENT,
                     "the database is open with its shared memory in " + db_.memory_path_ + ", not in " + memory_path());
     }
-    Result<platform::Region> region = platform::Region::open(region_path(db_.memory_path_), kRegionSize);
+    Result<platform::Region> region = platform::Region::open(control_path(db_.memory_path_), kRegionSize);
     if (!region.ok()) return std::move(region).status();
     db_.region_ = std::move(region).value();
     db_.shared_ = SharedRegion{db_.region_.data()};
     const RegionHeader& header = db_.shared_.header();
     if (std::memcmp(header.magic, kRegionMagic, sizeof kRegionMagic) != 0 ||
         header.fingerprint != layout_fingerprint()) {
-      return Status(Code::kWRONG_FORMAT, region_path(db_.memory_path_) + ": made by another build of this library");
+      return Status(Code::kWRONG_FORMAT, control_path(db_.memory_path_) + ": made by another build of this library");
     }
     if (header.ready.load(std::memory_order_acquire) != 1 || header.database_id != identity_.database_id) {
-      return Status(Code::kCORRUPT, region_path(db_.memory_path_) + ": not this database's shared memory");
+      return Status(Code::kCORRUPT, control_path(db_.memory_path_) + ": not this database's shared memory");
     }
     if (Status status = db_.liveness_.take_slot(db_.shared_.slots(), options_.label); !status.ok()) return status;
     make_latches();
@@ -400,14 +396,7 @@ Database::Database(std::string path, DatabaseOptions options)
 Result<std::shared_ptr<Database>> Database::open(const std::string& path, const DatabaseOptions& options) {
   Registry& known = registry();
   std::unique_lock lock(known.mutex);
-  for (;;) {
-    Result<DirectoryId> there = platform::directory_id(path);
-    if (!there.ok()) break;  // not there yet
-    const auto entry = known.open.find(there.value());
-    if (entry == known.open.end()) break;
-    if (std::shared_ptr<Database> open = entry->second.lock()) return open;
-    known.left.wait(lock);  // it is leaving
-  }
+  if (std::shared_ptr<Database> open = find_open(known, lock, path)) return open;
   std::shared_ptr<Database> database(new Database(path, options));
   database->failed_open_ = true;  // until it is in the registry, it leaves without a word to it
   if (Status status = Opening(*database).run(); !status.ok()) return status;
@@ -420,6 +409,28 @@ Result<std::shared_ptr<Database>> Database::open(const std::string& path, const 
   known.open[id.value()] = database;
   database->failed_open_ = false;
   return database;
+}
+
+// LMDB's locks do not bear two environments on one file in a process: the registry's mutex keeps out who would open
+// here, and the gate who would be the first to open elsewhere.
+Status Database::with_base(const std::string& path, Deadline deadline,
+                           const std::function<Status(store::Store&)>& body) {
+  Registry& known = registry();
+  std::unique_lock lock(known.mutex);
+  if (std::shared_ptr<Database> open = find_open(known, lock, path)) {
+    lock.unlock();
+    return body(open->store());
+  }
+  Result<platform::Liveness> liveness = platform::Liveness::open(path + "/liveness");
+  if (!liveness.ok()) return std::move(liveness).status();
+  if (Status status = liveness->lock_gate(deadline); !status.ok()) return status;
+  Result<Identity> identity = read_identity(path);
+  if (!identity.ok()) return std::move(identity).status();
+  if (!identity->complete || !platform::file_exists(path + "/base/data.mdb")) {
+    return Status(Code::kNOT_FOUND, "no database in " + path);
+  }
+  Result<std::unique_ptr<store::Store>> base = store::Store::open_any(path + "/base");
+  return base.ok() ? body(*base.value()) : std::move(base).status();
 }
 
 Database::~Database() {
@@ -459,7 +470,7 @@ void Database::leave() noexcept {
   if (!remove_session(path_).ok()) return;
   if (!overlay::Overlay::remove_files(memory_path_).ok()) return;
   (void)platform::remove_file(locks_path(memory_path_)).ok();
-  (void)platform::remove_file(region_path(memory_path_)).ok();
+  (void)platform::remove_file(control_path(memory_path_)).ok();
   tell(Severity::kInfo, "closed " + path_ + " as its last process, everything merged");
 }
 
