@@ -40,4 +40,22 @@ inline std::uint32_t row_checksum(std::uint64_t content, Csn csn) noexcept {
   return static_cast<std::uint32_t>((sum * 0xd6e8feb86659fd93u) >> 32);
 }
 
+// --- in pieces ---------------------------------------------------------------------------------------------------
+
+// checksum() over bytes that come in pieces; seed 0.
+class RunningChecksum {
+ public:
+  RunningChecksum() noexcept { XXH3_64bits_reset(&state_); }
+  void add(const void* data, std::size_t size) noexcept { XXH3_64bits_update(&state_, data, size); }
+  void add_zeros(std::uint64_t size) noexcept {
+    static constexpr char kZeros[4096] = {};
+    for (; size > sizeof kZeros; size -= sizeof kZeros) add(kZeros, sizeof kZeros);
+    add(kZeros, static_cast<std::size_t>(size));
+  }
+  std::uint64_t value() const noexcept { return XXH3_64bits_digest(&state_); }
+
+ private:
+  XXH3_state_t state_;
+};
+
 }  // namespace hf

@@ -216,6 +216,16 @@ Status File::reserve(std::uint64_t offset, std::uint64_t size) {
   return error == 0 ? Status() : Status::from_errno(error, "fallocate", path_);
 }
 
+void File::start_writing(std::uint64_t offset, std::uint64_t size) noexcept {
+  (void)::sync_file_range(fd_, static_cast<off64_t>(offset), static_cast<off64_t>(size), SYNC_FILE_RANGE_WRITE);
+}
+
+void File::finish_writing(std::uint64_t offset, std::uint64_t size) noexcept {
+  constexpr unsigned kAll = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  (void)::sync_file_range(fd_, static_cast<off64_t>(offset), static_cast<off64_t>(size), kAll);
+  (void)::posix_fadvise(fd_, static_cast<off_t>(offset), static_cast<off_t>(size), POSIX_FADV_DONTNEED);
+}
+
 void File::close() noexcept {
   // Never repeated on EINTR: Linux has released the number by then, and another thread may own it already.
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));

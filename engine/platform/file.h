@@ -63,6 +63,10 @@ class File {
   // Reserves the blocks of [offset, offset + size), so that no write there, mapped ones included, can meet a full
   // disk. What is in the file stays; the file grows if it ends before.
   Status reserve(std::uint64_t offset, std::uint64_t size);
+  // For long sequential writes beside which others wait for the disk: begins to write the range back; waits until it is
+  // written and lets the cache forget it. Best effort, and no substitute for sync_data().
+  void start_writing(std::uint64_t offset, std::uint64_t size) noexcept;
+  void finish_writing(std::uint64_t offset, std::uint64_t size) noexcept;
   void close() noexcept;
 
  private:

@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -48,6 +49,7 @@ struct StoreStats {
   std::uint32_t readers;  // LMDB reader slots taken
 };
 
+class Image;
 class Snapshot;
 class Merge;
 class Load;
@@ -84,6 +86,16 @@ class Store {
   Status demand_checksums();
   Result<StoreStats> stats();
 
+  // [maintainer, for this call only] The whole base as it is now, for a copy. `changes`: records that the copy has other
+  // bytes in, of the same size as here.
+  struct MetaChange {
+    std::string name, value;
+  };
+  Result<std::unique_ptr<Image>> image(const std::vector<MetaChange>& changes);
+  // [maintainer] Gives the base without its free pages, piece by piece from the beginning, as a file of its own.
+  // `take` may refuse a piece: its status is the answer then.
+  Status compacted(const std::function<Status(Bytes piece)>& take);
+
   class Impl;  // private to the layer's .cc files
  private:
   explicit Store(std::shared_ptr<Impl> impl) noexcept;
@@ -109,6 +121,26 @@ class Snapshot {
   friend class Cursor;
   Snapshot() noexcept;
   Csn applied_csn_ = 0;
+  std::unique_ptr<Impl> impl_;
+};
+
+// data.mdb as of one snapshot, read piece by piece while merges go on: what they write is elsewhere. Free pages are
+// left out, a copy has holes there. Holds a reader slot, so the base grows by what merges replace meanwhile. One thread
+// at a time.
+class Image {
+ public:
+  ~Image();
+  Csn applied_csn() const noexcept;
+  std::uint64_t file_bytes() const noexcept;  // length of the copy
+  std::uint64_t data_bytes() const noexcept;  // of it, what next() gives
+  // The next piece, at most `capacity` bytes (a page at least), in order; *size is 0 at the end. Blocks on the disk.
+  Status next(char* out, std::size_t capacity, std::uint64_t* offset, std::size_t* size);
+
+  class Impl;
+
+ private:
+  friend class Store;
+  Image() noexcept;
   std::unique_ptr<Impl> impl_;
 };
 

@@ -22,6 +22,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "admin/backup_stream.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "lock/heat.h"
@@ -146,6 +147,7 @@ struct Layout {
 
 // Every structure whose fields this test can name. Those of the last group have no C++ structure of their own.
 std::vector<Layout> layouts() {
+  namespace admin = hf::admin;
   namespace lock = hf::lock;
   namespace log = hf::log;
   namespace overlay = hf::overlay;
@@ -301,6 +303,19 @@ std::vector<Layout> layouts() {
        sizeof(store::FormatRecord),
        {FIELD(store::FormatRecord, magic), FIELD(store::FormatRecord, version),
         FIELD(store::FormatRecord, byte_order)}},
+      {"admin::StreamHead",
+       sizeof(admin::StreamHead),
+       {FIELD(admin::StreamHead, magic), FIELD(admin::StreamHead, byte_order), FIELD(admin::StreamHead, version),
+        FIELD(admin::StreamHead, stream_id), FIELD(admin::StreamHead, source_id), FIELD(admin::StreamHead, csn),
+        FIELD(admin::StreamHead, committed_at_ms), FIELD(admin::StreamHead, made_at_ms),
+        FIELD(admin::StreamHead, base_bytes), FIELD(admin::StreamHead, checksum)}},
+      {"admin::Block",
+       sizeof(admin::Block),
+       {FIELD(admin::Block, magic), FIELD(admin::Block, size), FIELD(admin::Block, offset),
+        FIELD(admin::Block, checksum)}},
+      {"admin::StreamEnd",
+       sizeof(admin::StreamEnd),
+       {FIELD(admin::StreamEnd, blocks), FIELD(admin::StreamEnd, base_checksum)}},
       {"store::DirectoryRecord",
        sizeof(store::DirectoryRecord),
        {FIELD(store::DirectoryRecord, generation), FIELD(store::DirectoryRecord, slots),

@@ -16,6 +16,10 @@
 extern "C" {
 #endif
 
+/* Called now and then by long work, from the thread that does it. `done` grows up to `total`, in bytes; total may be 0
+ * (unknown) and may still grow. Anything but 0 ends the work: it answers HF_CANCELLED and takes back what it made. */
+typedef int (*hf_progress)(uint64_t done, uint64_t total, void* context);
+
 /* --- who is there ------------------------------------------------------------------------------------------------ */
 
 typedef struct hf_process_info {
@@ -44,6 +48,83 @@ HF_API HF_NODISCARD int hf_processes(hf_db* db, hf_process_visit visit, void* co
  * because `capacity` is smaller (nothing is written then). `buffer` may be NULL with capacity 0. Does not block.
  */
 HF_API HF_NODISCARD int hf_metrics(hf_db* db, char* buffer, size_t capacity, size_t* size);
+
+/* --- backup and restore ------------------------------------------------------------------------------------------ */
+
+typedef struct hf_backup_options {
+  uint32_t size;  /* sizeof(hf_backup_options) */
+  uint32_t flags; /* 0 */
+  hf_progress progress;
+  void* progress_context;
+} hf_backup_options;
+#define HF_BACKUP_OPTIONS_INIT \
+  { sizeof(hf_backup_options), 0, NULL, NULL }
+
+typedef struct hf_backup_result {
+  uint32_t size; /* set by the caller */
+  uint32_t reserved;
+  uint64_t csn;             /* the copy holds exactly the commits up to this one */
+  uint64_t committed_at_ms; /* wall clock of that commit, as far as known; else 0 */
+  uint64_t bytes;           /* written */
+} hf_backup_result;
+
+/*
+ * Copies the database as it is at one commit, at least as new as the newest durable one when the call began, while others
+ * go on. To a directory, which is made and must not exist or be empty: HF_EXISTS. The copy is a database: it can be
+ * opened, checked and backed up itself. Durable when the call returns. Blocks on the disks. Merges first: HF_BUSY when
+ * a bulk load holds the base for overload_timeout_ms. A backup that was killed leaves a directory that cannot be opened.
+ */
+HF_API HF_NODISCARD int hf_backup(hf_db* db, const char* destination, const hf_backup_options* options,
+                                  hf_backup_result* result);
+/* The same as a stream of bytes with checksums, to a pipe, socket or file: for hf_restore_fd. `fd` stays the caller's. */
+HF_API HF_NODISCARD int hf_backup_fd(hf_db* db, int fd, const hf_backup_options* options, hf_backup_result* result);
+
+typedef struct hf_restore_options {
+  uint32_t size;  /* sizeof(hf_restore_options) */
+  uint32_t flags; /* 0 */
+  /* Database directory whose log holds the commits after the backup: the one that the backup was made of, dead or
+   * alive. NULL: the backup alone. See log_keep_bytes in hf_open_options for how far back a log reaches. */
+  const char* log_of;
+  uint64_t until_csn; /* the last commit to take over; 0: no limit */
+  uint64_t until_ms;  /* takes over commits made at or before that time, wall clock; 0: no limit */
+  hf_progress progress;
+  void* progress_context;
+} hf_restore_options;
+#define HF_RESTORE_OPTIONS_INIT \
+  { sizeof(hf_restore_options), 0, NULL, 0, 0, NULL, NULL }
+
+typedef struct hf_restore_result {
+  uint32_t size; /* set by the caller */
+  uint32_t reserved;
+  uint64_t csn;             /* newest commit in the restored database */
+  uint64_t committed_at_ms; /* of it, as far as known */
+  uint64_t records;         /* taken over from the log */
+} hf_restore_result;
+
+/*
+ * Makes a database in directory `destination`, which must not exist or be empty (HF_EXISTS), from a backup (a directory
+ * or a file that a stream was written to), then takes over commits from a log. The result is a database of its own: it
+ * has another identity, so that the logs of the two are never mixed up.
+ *   HF_CORRUPT           the backup is damaged, torn off or was never finished
+ *   HF_SNAPSHOT_TOO_OLD  the log does not reach back to the backup; nothing is made
+ *   HF_INVALID_ARGUMENT  until_csn lies before the backup
+ */
+HF_API HF_NODISCARD int hf_restore(const char* backup, const char* destination, const hf_restore_options* options,
+                                   hf_restore_result* result, hf_error* error);
+HF_API HF_NODISCARD int hf_restore_fd(int fd, const char* destination, const hf_restore_options* options,
+                                      hf_restore_result* result, hf_error* error);
+
+typedef struct hf_compact_result {
+  uint32_t size; /* set by the caller */
+  uint32_t reserved;
+  uint64_t bytes_before; /* of the data file */
+  uint64_t bytes_after;
+} hf_compact_result;
+
+/* Writes the data file anew without its free pages and puts it in place of the old one in one step; killed at any
+ * moment it leaves one or the other. Needs room for the copy. HF_BUSY: somebody has the database open. */
+HF_API HF_NODISCARD int hf_compact(const char* path, hf_progress progress, void* progress_context,
+                                   hf_compact_result* result, hf_error* error);
 
 /* --- reading the log --------------------------------------------------------------------------------------------- */
 
