@@ -2,6 +2,7 @@
 #include "torture/power_round.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -179,6 +180,7 @@ std::string Round::cut_all(Disk& disk, const std::vector<Cut>& plan) {
 void Round::run_child(int slot_number, Disk& disk, const std::vector<Cut>& plan, std::size_t next, std::size_t end) {
   Slot& slot = shared_.slots[slot_number];
   slot.failed = 0;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody would read what it finds
   const fs::path beside =
       options_.recording.empty() ? fs::path(directory_) : fs::path(options_.recording).parent_path();
   Recovery recovery(child_directory(directory_, slot_number), (beside / "region").string(), shared_.tally);
