@@ -75,12 +75,13 @@ class Input {
   std::size_t left_;
 };
 
-// A directory of this process in memory where there is such a file system, removed at exit.
+// A directory of this process, removed at exit: in memory where there is such a file system, because fuzzing is all
+// small files; or where HOLDFAST_FUZZ_SCRATCH says.
 class Scratch {
  public:
   Scratch() {
-    const char* given = getenv("TEST_TMPDIR");
-    path_ = std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : given != nullptr ? given : "/tmp";
+    const char* const given = getenv("HOLDFAST_FUZZ_SCRATCH");
+    path_ = given != nullptr ? given : std::filesystem::is_directory("/dev/shm") ? "/dev/shm" : "/tmp";
     path_ += "/holdfast-fuzz-XXXXXX";
     demand(mkdtemp(path_.data()) != nullptr, "no scratch directory");
   }
