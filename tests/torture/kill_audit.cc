@@ -253,10 +253,9 @@ int audit(const RoleOptions& options, Board& board) {
   {
     const std::string label = options.alone ? "audit, alone" : "audit";
     holdfast::result<Shop> shop = open_shop(options.database(), small_options(label), options.fills);
-    board.processes[options.process].phase.store(Phase::kRunning);
-    board.processes[options.process].running_since_ns.store(now_ns());
+    begin_stage(options, board, Phase::kRunning);
     wrong = shop ? audit_all(options, board, *shop) : "open: " + text_of(shop.error());
-    board.processes[options.process].phase.store(Phase::kLeaving);
+    begin_stage(options, board, Phase::kLeaving);
   }
   if (wrong.empty() && options.alone) wrong = run_hf_check(options);
   if (wrong.empty()) return 0;
@@ -272,7 +271,7 @@ int load(const RoleOptions& options, Board& board) {
   };
   holdfast::result<Shop> shop = open_shop(options.database(), small_options("loader"), false);
   if (!shop) return fail("open", shop.error());
-  board.processes[options.process].phase.store(Phase::kRunning);
+  begin_stage(options, board, Phase::kRunning);
   if (shop->load.c_table() != nullptr) {
     if (holdfast::status gone = shop->database.drop_table("load"); !gone) return fail("drop", gone.error());
   }
@@ -286,7 +285,7 @@ int load(const RoleOptions& options, Board& board) {
     }
   }
   if (holdfast::status done = loading->finish(); !done) return fail("finish", done.error());
-  board.processes[options.process].phase.store(Phase::kLeaving);
+  begin_stage(options, board, Phase::kLeaving);
   return 0;
 }
 

@@ -167,6 +167,7 @@ void Campaign::replace(Child& worker) {
 
 void Campaign::arm_worker(Child& worker) {
   worker.armed.clear();
+  const Armed leaving = choose(Stage::kLeave, false);  // only the last to leave comes to it
   const auto primaries = std::count_if(workers_.begin(), workers_.end(), [&](const Child& other) {
     return &other != &worker && other.running() && !other.armed.empty() && !kPoints[other.armed.front().point].rare;
   });
@@ -177,6 +178,7 @@ void Campaign::arm_worker(Child& worker) {
     const std::uint32_t points = random_.below(2) == 0 ? 1 : 3;
     for (std::uint32_t i = 0; i < points; ++i) worker.armed.push_back(choose(Stage::kWork, true));
   }
+  worker.armed.push_back(leaving);
 }
 
 // The one that was met least; those that are armed and never met fall behind.
@@ -185,14 +187,19 @@ Armed Campaign::choose(Stage stage, bool rare) {
   std::uint64_t least = UINT64_MAX;
   for (std::uint32_t i = 0; i < kPointsCount; ++i) {
     if (kPoints[i].stage != stage || kPoints[i].rare != rare) continue;
-    const std::uint64_t score = 4 * figures_.table.kills_of(name_of(stage), kPoints[i].name) + tried_[i];
+    // Of those who leave only the last counts, so that trying says little.
+    const std::uint64_t score =
+        4 * figures_.table.kills_of(name_of(stage), kPoints[i].name) + (stage == Stage::kLeave ? 0 : tried_[i]);
     if (score < least) best.clear();
     if (score <= least) best.push_back(i);
     least = std::min(least, score);
   }
   const std::uint32_t chosen = best[random_.below(static_cast<std::uint32_t>(best.size()))];
+  // One that was armed and not come to is tried at earlier and earlier passes.
+  const bool met = figures_.table.kills_of(name_of(stage), kPoints[chosen].name) != 0;
+  const std::uint64_t halved = met ? 0 : std::min<std::uint64_t>(tried_[chosen], 31);
   ++tried_[chosen];
-  return {chosen, 1 + random_.below(kPoints[chosen].pass_max)};
+  return {chosen, 1 + random_.below(std::max(kPoints[chosen].pass_max >> halved, 1u))};
 }
 
 // Whether it has the database open and works: knows SIGTERM, and has lanes.

@@ -12,8 +12,8 @@ struct Share {
   std::uint32_t share;
 };
 constexpr Share kShares[] = {{Kind::kBasket, 2300},   {Kind::kRestock, 400}, {Kind::kCoupon, 1500},
-                             {Kind::kTransfer, 2400}, {Kind::kLike, 1000},   {Kind::kItem, 1000},
-                             {Kind::kPick, 250},      {Kind::kCensus, 100},  {Kind::kTill, 450},
+                             {Kind::kTransfer, 2000}, {Kind::kLike, 1000},   {Kind::kItem, 1000},
+                             {Kind::kPick, 250},      {Kind::kCensus, 100},  {Kind::kTill, 850},
                              {Kind::kLoiter, 95},     {Kind::kBlob, 5},      {Kind::kScan, 500}};
 
 constexpr std::uint64_t kNumbersPerCampaign = 100;
@@ -84,6 +84,7 @@ Plan plan_of(std::uint64_t seed, std::uint32_t lane, std::uint64_t number) {
     case Kind::kTransfer:
       plan.what = random.below(random.below(2) == 0 ? 4 : kAccounts);  // some are in everybody's way
       plan.other = (plan.what + 1 + random.below(kAccounts - 1)) % kAccounts;
+      if (plan.what < 4 && random.below(2) == 0) plan.other = (plan.what + 1 + random.below(3)) % 4;  // deadlocks
       plan.amount = 1 + random.below(60);
       break;
     case Kind::kLike:

@@ -3,10 +3,10 @@
 // number) alone, so that the audit can tell from the numbers of those that are there what all rows have to be.
 //
 // Tables
-//   history   lane, number -> kind, result   one row for each operation that committed, written by its own transaction;
+//   history   lane, number -> kind, result   one row for each operation that committed, written by its transaction;
 //                                            its version is the place of the operation in the order of all
 //   stock     product -> counter >= 0        orders    lane, number -> lines (a basket takes its lines from the stock)
-//   issued    campaign -> counter <= 100     claims    campaign, buyer -> lane, number (a coupon is an insert and an add)
+//   issued    campaign -> counter <= 100     claims    campaign, buyer -> lane, number (a coupon: insert and add)
 //   accounts  account -> balance >= 0; the sum stays what it was
 //   likes     picture -> counter
 //   items     item -> colour                 by_colour colour, item -> "" : the index that the application keeps
@@ -33,7 +33,7 @@ inline constexpr std::int64_t kBalanceFirst = 1'000;
 inline constexpr std::uint32_t kPictures = 6;
 inline constexpr std::uint32_t kItems = 400;
 inline constexpr std::uint32_t kColours = 12;
-inline constexpr std::uint32_t kTills = 3;
+inline constexpr std::uint32_t kTills = 2;
 inline constexpr std::size_t kBlobSize = 1'200'000;  // over what the log's ring takes
 inline constexpr std::uint32_t kLoadRows = 3'000;
 

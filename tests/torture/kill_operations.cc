@@ -184,7 +184,7 @@ status Operations::lock_accounts(Transaction& txn, const Plan& plan) {
     case kOneByOne: {  // in no order: deadlocks
       const auto first = txn.get_for_update(shop_.accounts, from);
       if (!first) return first.error();
-      sleep_us(200);
+      sleep_us(500);
       const auto second = txn.get_for_update(shop_.accounts, to);
       return second ? status() : second.error();
     }

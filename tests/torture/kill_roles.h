@@ -30,7 +30,7 @@ struct RoleOptions {
   bool alone = false;              // audit: nobody else has the database open, and every lane is dead
   bool quiet = false;              // audit: others have it open and stand still
   bool amnesia = false;            // audit: the shared memory went with the processes
-  std::vector<std::string> armed;  // "index:pass"
+  std::vector<std::string> armed;  // "index:pass"; counted from when the process is at the point's stage
 
   std::string database() const { return workspace + "/db"; }
   std::string journals() const { return workspace + "/journal"; }
@@ -41,6 +41,8 @@ inline constexpr int kExitFault = 4;  // the board says what
 inline constexpr int kExitUsage = 6;
 
 int run_role(const RoleOptions& options);
+// Begins that stage: from here on this process is killed at the points of it that it is armed with.
+void begin_stage(const RoleOptions& options, Board& board, Phase phase);
 
 int work(const RoleOptions& options, Board& board);
 int audit(const RoleOptions& options, Board& board);

@@ -141,13 +141,27 @@ class Lane {
   std::vector<Ticket> tickets_;
 };
 
+}  // namespace
+
+namespace {
+
+Phase phase_of(Stage stage) {
+  return stage == Stage::kWork ? Phase::kRunning : stage == Stage::kLeave ? Phase::kLeaving : Phase::kOpening;
+}
+
+}  // namespace
+
 // A hook and not the environment's "kill", because the instant of the death has to be on the board: the kernel takes
 // milliseconds to bury a process, and those count as standstill.
-void arm_points(const RoleOptions& options, Board& board) {
+void begin_stage(const RoleOptions& options, Board& board, Phase phase) {
+  ProcessRow& me = board.processes[options.process];
+  if (phase == Phase::kRunning) me.running_since_ns.store(now_ns());
+  me.phase.store(phase, std::memory_order_release);
   for (const std::string& text : options.armed) {
     const auto point = static_cast<std::uint32_t>(std::stoul(text));
     const std::uint64_t pass = std::stoul(text.substr(text.find(':') + 1));
     if (point >= kPointsCount || pass == 0) _exit(kExitUsage);
+    if (phase_of(kPoints[point].stage) != phase) continue;
     auto passes = std::make_shared<std::atomic<std::uint64_t>>(0);
     hf::platform::arm_hook(kPoints[point].name, [=, &board, process = options.process, life = options.life] {
       if (passes->fetch_add(1) + 1 != pass) return;
@@ -158,10 +172,7 @@ void arm_points(const RoleOptions& options, Board& board) {
   }
 }
 
-}  // namespace
-
 int work(const RoleOptions& options, Board& board) {
-  ProcessRow& me = board.processes[options.process];
   holdfast::open_options open = small_options("worker " + std::to_string(options.process));
   open.background_thread = options.background;
   std::atomic<bool> failed{false};
@@ -175,8 +186,7 @@ int work(const RoleOptions& options, Board& board) {
     for (std::uint32_t i = 0; i < options.threads; ++i) {
       lanes.push_back(std::make_unique<Lane>(options, board, *shop, i));
     }
-    me.running_since_ns.store(now_ns());
-    me.phase.store(Phase::kRunning, std::memory_order_release);
+    begin_stage(options, board, Phase::kRunning);
     std::vector<std::thread> threads;
     for (const std::unique_ptr<Lane>& lane : lanes) {
       threads.emplace_back([&failed, raw = lane.get()] {
@@ -187,7 +197,7 @@ int work(const RoleOptions& options, Board& board) {
       });
     }
     for (std::thread& thread : threads) thread.join();
-    me.phase.store(Phase::kLeaving, std::memory_order_release);
+    begin_stage(options, board, Phase::kLeaving);
     lanes.clear();
     if (holdfast::status closed = shop->database.close(); !closed) {
       report_fault(board, "worker, close: " + text_of(closed.error()));
@@ -204,8 +214,7 @@ int run_role(const RoleOptions& options) {
   ProcessRow& me = board->processes[options.process];
   me.running_since_ns.store(0);
   me.life.store(options.life);
-  me.phase.store(Phase::kOpening, std::memory_order_release);
-  arm_points(options, *board);
+  begin_stage(options, *board, Phase::kOpening);
   if (options.role == "worker") return work(options, *board);
   if (options.role == "audit") return audit(options, *board);
   if (options.role == "load") return load(options, *board);
