@@ -34,6 +34,8 @@ const char* name_of_event(Event event) {
       return "acknowledged, its ticket too";
     case Event::kRefused:
       return "refused";
+    case Event::kAbsent:
+      return "found absent";
     case Event::kLost:
       return "lost with the memory";
     case Event::kIntent:
@@ -43,7 +45,7 @@ const char* name_of_event(Event event) {
 }
 
 bool is_acknowledged(Event event) {
-  return event != Event::kIntent && event != Event::kRefused && event != Event::kLost;
+  return event == Event::kDurable || event == Event::kRelaxed || event == Event::kTicket || event == Event::kWaited;
 }
 
 // The last word on each operation of a lane, and where it is said to be.
@@ -77,8 +79,11 @@ std::string compare_lane(std::uint32_t lane, const std::map<std::uint64_t, std::
     if (said.event != Event::kRelaxed && said.event != Event::kTicket) ++counts->durable;
   }
   for (const auto& [number, said] : after) {
-    if (said.event == Event::kRefused || said.event == Event::kLost) {
-      ++(said.event == Event::kRefused ? counts->refused : counts->lost);
+    if (!is_acknowledged(said.event) && said.event != Event::kIntent) {
+      std::uint64_t& count = said.event == Event::kRefused  ? counts->refused
+                             : said.event == Event::kAbsent ? counts->in_doubt
+                                                            : counts->lost;
+      ++count;
       if (there.count(number) != 0) {
         return operation_text(lane, number, said.kind) + name_of_event(said.event) + " (" + std::to_string(said.code) +
                "), and there";
@@ -138,10 +143,9 @@ std::string check_once(const RoleOptions& options, Shop& shop, const holdfast::t
   std::string wrong = before.read(options.journals(), lanes);
   Books books;
   if (wrong.empty()) wrong = read_books(shop, txn, &books);
-  if (wrong.empty() && options.amnesia) {
-    std::uint64_t lost = 0;
-    wrong = note_lost(options.journals(), books, before, &lost);
-    if (wrong.empty() && lost != 0) wrong = before.read(options.journals(), lanes);
+  if (wrong.empty() && options.alone) {
+    wrong = settle_doubts(options.journals(), books, before, options.amnesia);
+    if (wrong.empty()) wrong = before.read(options.journals(), lanes);
   }
   if (wrong.empty()) wrong = after.read(options.journals(), lanes);
   if (wrong.empty()) wrong = replay(options.seed, books);
@@ -220,7 +224,7 @@ std::string compare(const Books& books, const Answers& before, const Answers& af
   return "";
 }
 
-std::string note_lost(const std::string& journals, const Books& books, const Answers& answers, std::uint64_t* lost) {
+std::string settle_doubts(const std::string& journals, const Books& books, const Answers& answers, bool amnesia) {
   std::uint64_t newest = 0;
   std::vector<std::map<std::uint64_t, std::uint64_t>> there(answers.lanes.size());
   for (const Done& done : books.history) {
@@ -230,19 +234,19 @@ std::string note_lost(const std::string& journals, const Books& books, const Ans
   for (std::uint32_t lane = 0; lane < there.size(); ++lane) {
     std::vector<std::pair<std::uint64_t, Said>> gone;
     for (const auto& [number, said] : last_words(answers.lanes[lane])) {
-      if (is_acknowledged(said.event) && there[lane].count(number) == 0) gone.emplace_back(number, said);
+      if (there[lane].count(number) != 0) continue;
+      if (said.event == Event::kIntent || (amnesia && is_acknowledged(said.event))) gone.emplace_back(number, said);
     }
     if (gone.empty()) continue;
     Journal journal(journals, lane);
     for (const auto& [number, said] : gone) {
       const std::string what = operation_text(lane, number, said.kind) + name_of_event(said.event);
-      if (said.event != Event::kRelaxed && said.event != Event::kTicket) return what + ", and gone with the memory";
-      if (said.csn <= newest) {
+      if (said.event == Event::kDurable || said.event == Event::kWaited) return what + ", and gone with the memory";
+      if (said.csn > 0 && said.csn <= newest) {
         return what + ", is gone, and commit " + std::to_string(newest) + " after its " + std::to_string(said.csn) +
                " is there";
       }
-      journal.append(Event::kLost, said.kind, number, said.csn, 0);
-      ++*lost;
+      journal.append(said.event == Event::kIntent ? Event::kAbsent : Event::kLost, said.kind, number, said.csn, 0);
     }
   }
   return "";

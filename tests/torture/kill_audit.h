@@ -53,9 +53,10 @@ struct Counts {
 // was refused must not be there, and what is there must have been tried.
 std::string compare(const Books& books, const Answers& before, const Answers& after, Counts* counts);
 
-// After the death of all, with the shared memory gone too, as when the machine's power went and its disk's cache did
-// not: what was not answered as durable may be gone, together with all after it. Notes in the journals what is. "" or
-// what should be there. Requires: no lane lives.
-std::string note_lost(const std::string& journals, const Books& books, const Answers& answers, std::uint64_t* lost);
+// While nobody lives: notes in the journals what is not there of what was in doubt, so that it may not show up later.
+// With `amnesia` the shared memory went with the processes, as when the machine's power went and its disk's cache did
+// not: what was not answered as durable may be gone, together with all after it, and is noted too. "" or what should be
+// there.
+std::string settle_doubts(const std::string& journals, const Books& books, const Answers& answers, bool amnesia);
 
 }  // namespace torture::kill

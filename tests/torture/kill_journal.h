@@ -19,7 +19,8 @@ enum class Event : std::uint8_t {
   kTicket,      // the same, and a ticket to wait with
   kWaited,      // that ticket's wait was answered OK
   kRefused,     // answered that nothing of it happened
-  kLost,        // by the supervisor: was visible, not yet on the device, and went with the shared memory
+  kAbsent,      // by an audit while nobody lived: was in doubt, and is not there
+  kLost,        // likewise: was visible, not yet on the device, and went with the shared memory
 };
 
 struct Record {
