@@ -20,6 +20,7 @@ constexpr const char* kUsage =
     "         [--processes N] [--threads N] [--seconds S] [--warmup S] [--relaxed] [--memory] [--log-mib N]\n"
     "       holdfast_bench hot-row|hot-counter|pairs|basket [--engine holdfast|lmdb] --dir DIRECTORY [--rows N]\n"
     "         [--processes N] [--threads N] [--seconds S] [--warmup S] [--relaxed] [--strict] [--optimistic]\n"
+    "       holdfast_bench backup --dir DIRECTORY [--rows N] [--processes N] [--threads N] [--seconds S]\n"
     "       holdfast_bench killed-holder --dir DIRECTORY [--processes N] [--threads N] [--kills N]\n"
     "       holdfast_bench read --dir DIRECTORY [--rows N] [--overlay-rows N] [--benchmark_...]\n"
     "       holdfast_bench lock --dir DIRECTORY [--rows N] [--benchmark_...]\n";
@@ -39,6 +40,7 @@ constexpr Command kCommands[] = {
     {"pairs", run_pairs},
     {"basket", run_basket},
     {"killed-holder", run_killed_holder},
+    {"backup", run_backup},
 };
 // What Google Benchmark runs; it takes options of its own.
 struct TimedCommand {

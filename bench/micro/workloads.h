@@ -34,6 +34,8 @@ int run_basket(const Options& options);
 // From the SIGKILL of a lock's holder to the lock in other hands, options.kills times, in a new database. Holdfast
 // only.
 int run_killed_holder(const Options& options);
+// Commits while the database is backed up, and without. Holdfast only.
+int run_backup(const Options& options);
 
 // Calls `function.template operator()<Side>()` for the side that the options name.
 template <class Function>

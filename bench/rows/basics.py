@@ -126,6 +126,20 @@ def memory(bench):
     yield at_most("overlay, by its budget", "bytes", overlay, None, budget, {}, f"<= {budget // MIB} MiB")
 
 
+def backup(bench):
+    directory = bench.loaded("backup", ["holdfast"])["holdfast"]
+    runs = [bench.run("backup", directory, rows=bench.settings["rows"], processes=2, threads=4,
+                      seconds=bench.settings["seconds"], warmup=bench.settings["warmup"]) for _ in bench.repetitions]
+    runs = {"holdfast": runs}
+    # Each run has both sides, one after the other; the ratio is the median of theirs.
+    ratio = median(runs["holdfast"], "ratio")
+    yield Line("durable put, 2 processes x 4 threads, during a backup: by without", "/s",
+               median(runs["holdfast"], "rate"), None, ratio, ">= 0.7 x the rate without", ratio >= 0.7, "durable", runs)
+    yield Line("  the same without", "/s", median(runs["holdfast"], "quiet_rate"), sync="durable")
+    yield Line("  time of a backup", "s", median(runs["holdfast"], "backup_seconds"))
+    yield Line("  its size", "bytes", median(runs["holdfast"], "backup_bytes"))
+
+
 # In the order of the table.
 ROWS = {
     "put-1": put_one_thread,
@@ -144,4 +158,5 @@ ROWS = {
     "sustained": sustained,
     "open": opening,
     "memory": memory,
+    "backup": backup,
 }
