@@ -213,6 +213,9 @@ class LockTable {
   void reap() noexcept;
   // Everybody who holds or waits, as of one moment: stops the table for about a millisecond.
   std::vector<Party> list() const;
+  // Whether the lists hold together; `offset` is in the file. Takes no latch and changes nothing. `found` answers false
+  // to stop.
+  void check(const std::function<bool(std::uint64_t offset, const std::string& text)>& found) const;
   LockStats stats() const noexcept;
   LockShared& shared() const noexcept { return region_.shared(); }
   LockRegion region() const noexcept { return region_; }

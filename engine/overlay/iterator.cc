@@ -19,6 +19,8 @@ std::uint64_t outside(Offset offset) noexcept { return offset == kHeadOffset ? 0
 }  // namespace
 
 void Iterator::seek_at_or_after(TableId table, Bytes key) noexcept {
+  if (distrust_) [[unlikely]]
+    return seek_at_or_after_verified(table, key);
   char* base = segment_->base_;
   const Offset before = descend<false>(base, RowKey(table, key), nullptr);
   node_ = next_of(node_at(base, before), 0).load(std::memory_order_acquire);
@@ -28,15 +30,27 @@ void Iterator::seek_at_or_after(TableId table, Bytes key) noexcept {
 }
 
 void Iterator::seek_before(TableId table, Bytes key) noexcept {
+  if (distrust_) [[unlikely]] {
+    node_ = outside(descend_verified(table, key, false));
+    return;
+  }
   node_ = outside(descend<false>(segment_->base_, RowKey(table, key), nullptr));
 }
 
 void Iterator::seek_at_or_before(TableId table, Bytes key) noexcept {
+  if (distrust_) [[unlikely]] {
+    node_ = outside(descend_verified(table, key, true));
+    return;
+  }
   node_ = outside(descend<true>(segment_->base_, RowKey(table, key), nullptr));
 }
 
 void Iterator::next() noexcept {
   assert(valid());
+  if (distrust_) [[unlikely]] {
+    node_ = after_verified(static_cast<Offset>(node_));
+    return;
+  }
   char* base = segment_->base_;
   Node* node = node_at(base, static_cast<Offset>(node_));
   // Every fourth node knows one that is about four rows ahead: a fifth off a walk through a segment beyond the caches.
@@ -50,6 +64,8 @@ void Iterator::next() noexcept {
 
 void Iterator::prev() noexcept {
   assert(valid());
+  if (distrust_) [[unlikely]]
+    return prev_verified();
   char* base = segment_->base_;
   // The hint names a node before this one, if not the nearest; level 0 has the rest.
   Offset at = node_at(base, static_cast<Offset>(node_))->prev.load(std::memory_order_acquire);

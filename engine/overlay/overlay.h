@@ -27,6 +27,7 @@
 // Layouts: overlay/format.h and docs/formats.md.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,6 +50,14 @@ struct Version {
   std::uint32_t checksum = 0;
 };
 
+struct SegmentFinding {
+  std::uint64_t offset = UINT64_MAX;  // in the segment's file
+  TableId table = 0;                  // 0: no row in particular
+  std::string key;
+  Csn csn = 0;
+  std::string text;
+};
+
 // A mapped segment. Immutable handle; share it freely. `row` and `region` hold the segment at `generation`; the row
 // must outlive the handle.
 class Segment {
@@ -57,8 +66,8 @@ class Segment {
           std::uint32_t generation) noexcept;
   // Newest version of the row with csn <= snapshot. False when there is none here. `hash` is row_hash(table, key).
   bool find(TableId table, Bytes key, std::uint64_t hash, Csn snapshot, Version* out) const noexcept;
-  // The same with distrust: bounds of every link on the way, whether every node of the hash chain belongs there, and the
-  // checksum of every version passed over. kCORRUPT names row and file. Several times the price.
+  // The same with distrust: bounds of every link on the way, whether every node of the hash chain belongs there, and
+  // the checksum of every version passed over. kCORRUPT names row and file. Several times the price.
   Result<bool> find_verified(TableId table, Bytes key, std::uint64_t hash, Csn snapshot, Version* out) const;
   // Csn of the newest version of the row, whatever the snapshot; 0 when there is none here.
   Csn newest(TableId table, Bytes key, std::uint64_t hash) const noexcept;
@@ -78,6 +87,9 @@ class Segment {
   std::uint64_t rows() const noexcept;
   bool has_table(TableId table) const noexcept;  // false: certainly no row of it here (small per-segment filter)
   std::string file() const;                      // plain name, for reports
+  // Every link and every version, whatever the bytes are; counts the versions. Others may insert meanwhile. `found`
+  // answers false to stop.
+  std::uint64_t check(const std::function<bool(const SegmentFinding& finding)>& found) const;
 
  private:
   friend class Overlay;
@@ -97,8 +109,14 @@ using SegmentRef = std::shared_ptr<const Segment>;
 // version <= a csn published before the walk always do.
 class Iterator {
  public:
-  explicit Iterator(const Segment& segment) noexcept : segment_(&segment) {}
+  // With distrust, as Segment::find_verified(): where a link cannot be right the walk ends and damaged() is true.
+  explicit Iterator(const Segment& segment, bool distrust = false) noexcept : segment_(&segment), distrust_(distrust) {}
   bool valid() const noexcept { return node_ != 0; }
+  const Segment& segment() const noexcept { return *segment_; }
+  bool damaged() const noexcept { return damaged_; }
+  // Whether the row's key is what was written, by the checksum of its newest version: a key that is another one would
+  // hide its row in a walk over several sources before anybody looks at the version. Requires: valid(), distrust
+  bool is_whole() const noexcept { return is_whole(static_cast<Offset>(node_)); }
   void seek_at_or_after(TableId table, Bytes key) noexcept;   // first row >= (table, key)
   void seek_before(TableId table, Bytes key) noexcept;        // last row < (table, key)
   void seek_at_or_before(TableId table, Bytes key) noexcept;  // last row <= (table, key)
@@ -110,16 +128,21 @@ class Iterator {
   // The same, as Segment::find_verified(). Requires: valid()
   Result<bool> version_verified(Csn snapshot, Version* out) const;
   Csn newest() const noexcept;  // Requires: valid()
-  // A walk over all rows with distrust: kCORRUPT, and the iterator stays, where the next row cannot be one or does not
-  // come after this one. Whoever counts them knows whether any is missing (Segment::rows).
-  Status first_verified();
-  Status next_verified();  // Requires: valid()
 
  private:
   friend class Segment;
-  Status go_verified(Offset from);
+  // verify.cc
+  Offset after_verified(Offset from) noexcept;
+  Offset descend_verified(TableId table, Bytes key, bool inclusive) noexcept;
+  Offset give_up() noexcept;
+  bool is_whole(Offset node) const noexcept;
+  void seek_at_or_after_verified(TableId table, Bytes key) noexcept;
+  void prev_verified() noexcept;
+
   const Segment* segment_;
   std::uint64_t node_ = 0;  // its Offset; 0 = no row
+  bool distrust_;
+  bool damaged_ = false;
 };
 
 struct OverlayOptions {

@@ -10,7 +10,7 @@
 namespace hf::overlay {
 namespace {
 
-Status damaged(const Segment& segment, TableId table, Bytes key, const char* what) {
+Status damage_of(const Segment& segment, TableId table, Bytes key, const char* what) {
   return Status(Code::kCORRUPT, segment.file() + ": row '" + readable(key) + "' of table #" + std::to_string(table) +
                                     " in the overlay: " + what);
 }
@@ -76,12 +76,12 @@ Result<bool> Segment::find_verified(TableId table, Bytes key, std::uint64_t hash
   Offset offset = static_cast<Offset>(bucket);
   for (; offset != 0; ++steps) {
     if (!node_is_sound(base_, size, offset) || steps * sizeof(Node) > size) {
-      return damaged(*this, table, key, "a row with the same hash bucket is damaged");
+      return damage_of(*this, table, key, "a row with the same hash bucket is damaged");
     }
     Node* node = observe(node_at(base_, offset));
     const std::uint64_t node_hash = row_hash(node->table, Bytes(node_key(node), node->key_size));
     if (((node_hash ^ hash) & bucket_mask_) != 0) {
-      return damaged(*this, table, key, "a row in its hash bucket belongs elsewhere");
+      return damage_of(*this, table, key, "a row in its hash bucket belongs elsewhere");
     }
     bloom |= bloom_bit(node_hash);
     if (node_is(node, row)) break;
@@ -90,38 +90,99 @@ Result<bool> Segment::find_verified(TableId table, Bytes key, std::uint64_t hash
   // Every node of a whole chain has its bit, and every bit a node.
   const std::uint64_t marks = bucket >> 32 << 32;
   if (offset == 0 ? marks != bloom : (bloom & ~marks) != 0) {
-    return damaged(*this, table, key, "its hash bucket does not match its rows");
+    return damage_of(*this, table, key, "its hash bucket does not match its rows");
   }
   if (offset == 0) return false;
   const char* fault = nullptr;
   const VersionRecord* record = visible_verified(base_, size, node_at(base_, offset), hash, snapshot, &fault);
-  if (fault != nullptr) return damaged(*this, table, key, fault);
+  if (fault != nullptr) return damage_of(*this, table, key, fault);
   if (record != nullptr) load_version(record, out);
   return record != nullptr;
 }
 
-// Both lead from a node that was held against node_is_sound(), or the head.
-Status Iterator::go_verified(Offset from) {
-  char* const base = segment_->base_;
-  Node* const here = node_at(base, from);
-  const Offset next = next_of(here, 0).load(std::memory_order_acquire);
-  if (next != 0) {
-    bool sound = node_is_sound(base, segment_->region_->size(), next);
-    if (sound && from != kHeadOffset) {
-      const Node* there = observe(node_at(base, next));
-      sound = precedes<false>(here, RowKey(there->table, Bytes(node_key(there), there->key_size)));
-    }
-    if (!sound) {
-      return Status(Code::kCORRUPT, segment_->file() + ": the list of rows is damaged at offset " +
-                                        std::to_string(std::uint64_t{next} * kOffsetUnit));
-    }
-  }
-  node_ = next;
-  return {};
+// --- walking -----------------------------------------------------------------------------------------------------
+
+Offset Iterator::give_up() noexcept {
+  damaged_ = true;
+  node_ = 0;
+  return 0;
 }
 
-Status Iterator::first_verified() { return go_verified(kHeadOffset); }
-Status Iterator::next_verified() { return go_verified(static_cast<Offset>(node_)); }
+// Requires: node_is_sound()
+bool Iterator::is_whole(Offset offset) const noexcept {
+  const Node* node = node_at(segment_->base_, offset);
+  const std::uint64_t hash = row_hash(node->table, Bytes(node_key(node), node->key_size));
+  const Offset newest = node->newest.load(std::memory_order_acquire);
+  return version_fault(segment_->base_, segment_->region_->size(), newest, hash) == nullptr;
+}
+
+// The row after `from`, which is sound or the head: it is sound, greater, and no row between the two was left out. The
+// last is known by its hint, which names the row before it or an earlier one; one between them can only be a row that
+// is being inserted right now, and then `from` leads to that one.
+Offset Iterator::after_verified(Offset from) noexcept {
+  char* const base = segment_->base_;
+  const std::uint64_t size = segment_->region_->size();
+  Node* const here = node_at(base, from);
+  const bool is_head = from == kHeadOffset;
+  for (;;) {
+    const Offset next = next_of(here, 0).load(std::memory_order_acquire);
+    if (next == 0) return 0;
+    if (!node_is_sound(base, size, next)) return give_up();
+    const Node* there = observe(node_at(base, next));
+    if (!is_head && !precedes<false>(here, RowKey(there->table, Bytes(node_key(there), there->key_size)))) {
+      return give_up();
+    }
+    const Offset hint = there->prev.load(std::memory_order_acquire);
+    if (hint == from || hint == kHeadOffset) return next;
+    if (!node_is_sound(base, size, hint)) return give_up();
+    const RowKey from_key(here->table, is_head ? Bytes() : Bytes(node_key(here), here->key_size));
+    if (!is_head && precedes<true>(node_at(base, hint), from_key)) return next;
+    if (next_of(here, 0).load(std::memory_order_acquire) == next) return give_up();
+  }
+}
+
+Offset Iterator::descend_verified(TableId table, Bytes key, bool inclusive) noexcept {
+  char* const base = segment_->base_;
+  const std::uint64_t size = segment_->region_->size();
+  const RowKey row(table, key);
+  const auto is_before = [&](const Node* node) {
+    return inclusive ? precedes<true>(node, row) : precedes<false>(node, row);
+  };
+  Offset at = kHeadOffset;
+  for (unsigned level = kHeightMax; level-- > 1;) {
+    for (;;) {
+      const Offset next = next_of(node_at(base, at), level).load(std::memory_order_acquire);
+      if (next == 0) break;
+      if (!node_is_sound(base, size, next) || node_at(base, next)->height <= level) return give_up();
+      const Node* node = observe(node_at(base, next));
+      if (!is_before(node)) break;
+      const RowKey next_key(node->table, Bytes(node_key(node), node->key_size));
+      if (at != kHeadOffset && !precedes<false>(node_at(base, at), next_key)) return give_up();  // else a circle
+      at = next;
+    }
+  }
+  for (Offset next = after_verified(at); next != 0 && is_before(node_at(base, next)); next = after_verified(at))
+    at = next;
+  // A key on the way that became a smaller one leads too far, and then it is the last on the way: what follows it lies
+  // beyond the key that is looked for.
+  if (!damaged_ && at != kHeadOffset && !is_whole(at)) return give_up();
+  return damaged_ ? 0 : at;
+}
+
+void Iterator::seek_at_or_after_verified(TableId table, Bytes key) noexcept {
+  const Offset before = descend_verified(table, key, false);
+  if (damaged_) return;
+  const RowKey row(table, key);
+  for (node_ = after_verified(before); node_ != 0; node_ = after_verified(static_cast<Offset>(node_))) {
+    if (!precedes<false>(node_at(segment_->base_, static_cast<Offset>(node_)), row)) break;
+  }
+}
+
+void Iterator::prev_verified() noexcept {
+  const Node* node = node_at(segment_->base_, static_cast<Offset>(node_));
+  const Offset before = descend_verified(node->table, Bytes(node_key(node), node->key_size), false);
+  node_ = before == kHeadOffset ? 0 : before;
+}
 
 Result<bool> Iterator::version_verified(Csn snapshot, Version* out) const {
   const std::uint64_t size = segment_->region_->size();
@@ -134,7 +195,7 @@ Result<bool> Iterator::version_verified(Csn snapshot, Version* out) const {
   const char* fault = nullptr;
   const VersionRecord* record =
       visible_verified(segment_->base_, size, node, row_hash(node->table, key), snapshot, &fault);
-  if (fault != nullptr) return damaged(*segment_, node->table, key, fault);
+  if (fault != nullptr) return damage_of(*segment_, node->table, key, fault);
   if (record != nullptr) load_version(record, out);
   return record != nullptr;
 }

@@ -96,6 +96,8 @@ Status Snapshot::verify(TableId table, Bytes key, std::uint64_t hash, const Row&
                                     std::to_string(table) + ", version " + std::to_string(row.version) + ", " + what);
 }
 
+std::uint64_t Snapshot::transaction() const noexcept { return mdb_txn_id(impl_->txn); }
+
 std::uint64_t Snapshot::entries(TableId table) const noexcept {
   const MDB_dbi dbi = impl_->dbi_of(table);
   MDB_stat stat;

@@ -107,6 +107,7 @@ class Snapshot {
  public:
   ~Snapshot();
   Csn applied_csn() const noexcept { return applied_csn_; }
+  std::uint64_t transaction() const noexcept;  // LMDB's number of the state
   // False: absent (or the table has no row here). Corruption is an error. Hot path: one LMDB lookup and a few ns.
   Result<bool> get(TableId table, Bytes key, Row* out) const;
   std::uint64_t entries(TableId table) const noexcept;

@@ -54,6 +54,7 @@ struct DatabaseOptions {
   std::string label;
   std::string memory_directory;  // empty: beside the data
   bool create = true;
+  bool join_only = false;  // kBUSY when nobody else has it open: nothing is recovered or made
   bool background_thread = true;
   bool verify_reads = false;  // every row read is held against its checksum
   std::uint64_t map_size = std::uint64_t{1} << 40;
@@ -137,6 +138,7 @@ class Database : public std::enable_shared_from_this<Database> {
 
   const DatabaseOptions& options() const noexcept { return options_; }
   const std::string& path() const noexcept { return path_; }
+  const std::string& memory_path() const noexcept { return memory_path_; }  // directory of the shared memory
 
   // Whether this process is a fork of the one that opened.
   bool forked() const noexcept;

@@ -111,11 +111,15 @@ Result<std::string> read_session(const std::string& directory) {
   Result<std::size_t> got = file->read_at(path.data(), path.size(), 0);
   if (!got.ok()) return std::move(got).status();
   path.resize(got.value());
-  return path;
+  return path.empty() || path.front() == '/' ? path : directory + "/" + path;
 }
 
+// What lies inside of the directory is named from there: a copy of the directory, or the directory elsewhere, must
+// salvage and remove its own memory and not that of where it came from, which may be in use.
 Status write_session(const std::string& directory, const std::string& memory_path) {
-  return replace_file(directory, "session", memory_path.data(), memory_path.size());
+  const bool is_inside = memory_path.starts_with(directory + "/");
+  const Bytes path = is_inside ? Bytes(memory_path).substr(directory.size() + 1) : Bytes(memory_path);
+  return replace_file(directory, "session", path.data(), path.size());
 }
 
 Status remove_session(const std::string& directory) { return platform::remove_file(directory + "/session"); }

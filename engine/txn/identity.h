@@ -22,7 +22,8 @@ struct Identity {
 Result<Identity> read_identity(const std::string& directory);
 Status write_identity(const std::string& directory, const Identity& identity);
 
-// Where the shared memory of the running session is. kNOT_FOUND when there is none.
+// Where the shared memory of the running session is. kNOT_FOUND when there is none. A memory_path that is not inside of
+// `directory` must be absolute.
 Result<std::string> read_session(const std::string& directory);
 Status write_session(const std::string& directory, const std::string& memory_path);
 Status remove_session(const std::string& directory);

@@ -240,9 +240,8 @@ Status Database::put_rows(const overlay::Segment& segment, Csn applied, Csn last
   TableId dropped = 0;
   const std::uint64_t rows_least = segment.rows();
   std::uint64_t rows = 0;
-  overlay::Iterator row(segment);
-  Status walk = row.first_verified();
-  for (; walk.ok() && row.valid(); walk = row.next_verified()) {
+  overlay::Iterator row(segment, true);
+  for (row.seek_at_or_after(0, {}); row.valid(); row.next()) {
     ++rows;
     overlay::Version version;
     Result<bool> visible = row.version_verified(last, &version);
@@ -268,9 +267,9 @@ Status Database::put_rows(const overlay::Segment& segment, Csn applied, Csn last
     }
     if (!status.ok()) return status;
   }
-  if (!walk.ok() || rows >= rows_least) return walk;
-  return Status(Code::kCORRUPT, segment.file() + ": the list of rows has " + std::to_string(rows) + " of at least " +
-                                    std::to_string(rows_least));
+  if (!row.damaged() && rows >= rows_least) return {};
+  return Status(Code::kCORRUPT, segment.file() + ": the list of rows is damaged after " + std::to_string(rows) +
+                                    " of at least " + std::to_string(rows_least));
 }
 
 Status Database::free_segments() {

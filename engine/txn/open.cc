@@ -102,6 +102,7 @@ class Opening {
     Result<bool> others = db_.liveness_.others_alive();
     if (!others.ok()) return std::move(others).status();
     if (others.value()) return join();
+    if (options_.join_only) return Status(Code::kBUSY, "nobody has " + db_.path_ + " open any more");
     Status status = first();
     if (!status.ok()) forget();
     return status;
@@ -178,7 +179,8 @@ class Opening {
 
   std::string memory_path() const {
     if (options_.memory_directory.empty()) return db_.path_ + "/memory";
-    return options_.memory_directory + "/holdfast-" + hex(identity_.database_id);
+    // Others may be in another working directory.
+    return std::filesystem::absolute(options_.memory_directory).string() + "/holdfast-" + hex(identity_.database_id);
   }
 
   // The shared memory of a session that ended by the death of all its processes may hold commits that never reached the

@@ -137,8 +137,17 @@ bool RowCursor::inside(Bytes key) const noexcept {
 
 void RowCursor::check_base() noexcept { base_live_ = base_->valid() && (!bounded_ || inside(base_->key())); }
 
+Status RowCursor::damage() const {
+  overlay::Version newest;
+  Result<bool> named = damaged_->valid() ? damaged_->version_verified(kCsnMax, &newest) : Result<bool>(false);
+  if (!named.ok()) return std::move(named).status();
+  return Status(Code::kCORRUPT, damaged_->segment().file() + ": the list of rows of the overlay is damaged");
+}
+
 void RowCursor::check_source(Source& source) noexcept {
   source.live = false;
+  if (txn_->verify_ && !trusts(source)) [[unlikely]]
+    return;
   if (!source.iterator.valid() || source.iterator.table() != table_) return;
   source.key = source.iterator.key();
   if (!reverse_ && source.key.empty()) {  // the marker comes first
@@ -147,6 +156,14 @@ void RowCursor::check_source(Source& source) noexcept {
     return;
   }
   source.live = inside(source.key);
+}
+
+// Whatever table the row seems to be of: a wrong one would end the walk too early.
+bool RowCursor::trusts(const Source& source) noexcept {
+  const overlay::Iterator& at = source.iterator;
+  if (!at.damaged() && (!at.valid() || at.is_whole())) return true;
+  damaged_ = at;
+  return false;
 }
 
 void RowCursor::pick_best() noexcept {
@@ -172,6 +189,8 @@ Status RowCursor::step_base() {
 
 Status RowCursor::advance(Bytes* key, RowView* row) {
   for (;;) {
+    if (damaged_.has_value()) [[unlikely]]
+      return damage();
     if (base_taken_) {
       if (Status status = step_base(); !status.ok()) return status;
     }

@@ -95,6 +95,8 @@ class RowCursor {
   Status step_base();
   void check_base() noexcept;
   void check_source(Source& source) noexcept;
+  bool trusts(const Source& source) noexcept;
+  Status damage() const;
   void pick_best() noexcept;
   bool base_is_nearest() noexcept;
   bool nearer(Bytes a, Bytes b) const noexcept { return reverse_ ? b < a : a < b; }
@@ -142,9 +144,10 @@ class RowCursor {
   LockRule lock_;
   bool locks_ = false;
   bool skip_locked_ = false;
-  bool stale_ = false;                 // the sources went on past a row that was not given
-  RangeRead* locked_range_ = nullptr;  // range_ of a walk that locks, between two rows
-  Bytes passed_;                       // the last row given or left out
+  std::optional<overlay::Iterator> damaged_;  // reads are verified, and what stands there cannot be right
+  bool stale_ = false;                        // the sources went on past a row that was not given
+  RangeRead* locked_range_ = nullptr;         // range_ of a walk that locks, between two rows
+  Bytes passed_;                              // the last row given or left out
   bool has_passed_ = false;
 };
 

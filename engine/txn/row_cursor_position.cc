@@ -93,6 +93,7 @@ Status RowCursor::place() {
   base_taken_ = false;
   own_live_ = false;
   sources_.clear();
+  damaged_.reset();
   best_ = -1;
   if (empty_) return {};
   if (Status status = position_base(); !status.ok()) return status;
@@ -135,8 +136,9 @@ Status RowCursor::position_base() {
 
 void RowCursor::position_sources() {
   for (const overlay::SegmentRef& segment : view_->segments()) {
-    if (!segment->has_table(table_) || segment->first_csn() > snapshot_) continue;
-    Source source{segment.get(), overlay::Iterator(*segment), {}, false};
+    // What would spare the look may be damaged itself.
+    if (!txn_->verify_ && (!segment->has_table(table_) || segment->first_csn() > snapshot_)) continue;
+    Source source{segment.get(), overlay::Iterator(*segment, txn_->verify_), {}, false};
     if (!reverse_) {
       const std::string& start = has_start_ ? start_ : low_;
       const bool exclusive = has_start_ ? start_exclusive_ : low_exclusive_;

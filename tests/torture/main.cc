@@ -51,6 +51,7 @@ int main(int argc, char** argv) {
   torture::add_power(app, &exit_code);
   torture::add_histories(app, &exit_code);
   torture::add_kill(app, &exit_code);
+  torture::add_flips(app, &exit_code);
   CLI11_PARSE(app, argc, argv);
   return exit_code;
 }

@@ -34,6 +34,7 @@ std::string make_directory(const Common& common, const std::string& name);
 // Each adds its subcommand; the callback sets `*exit_code`.
 void add_power(CLI::App& app, int* exit_code);      // states a disk can show after a power failure
 void add_histories(CLI::App& app, int* exit_code);  // recorded histories, checked for isolation
-void add_kill(CLI::App& app, int* exit_code);  // processes killed at random and at named points
+void add_kill(CLI::App& app, int* exit_code);       // processes killed at random and at named points
+void add_flips(CLI::App& app, int* exit_code);      // flipped bits
 
 }  // namespace torture

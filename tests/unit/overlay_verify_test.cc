@@ -63,10 +63,9 @@ class OverlayVerify : public testing::Test {
 
   // The same by a walk: 3 rows, or an error.
   void walk(const std::string& where, int* told) {
-    Iterator row(*segment_);
-    Status status = row.first_verified();
+    Iterator row(*segment_, true);
     std::uint64_t rows = 0;
-    for (; status.ok() && row.valid(); status = row.next_verified()) {
+    for (row.seek_at_or_after(0, {}); row.valid(); row.next()) {
       ++rows;
       Version version;
       const auto visible = row.version_verified(5, &version);
@@ -77,14 +76,27 @@ class OverlayVerify : public testing::Test {
       ASSERT_TRUE(visible.value()) << where;
       ASSERT_EQ(version.csn, row.key() == "counter" ? 1u : 2u) << where;
     }
-    if (!status.ok() || rows < segment_->rows()) {
+    if (row.damaged() || rows < segment_->rows()) {
       ++*told;
       return;
     }
     ASSERT_EQ(rows, 3u) << where;
   }
 
-  void flip_all(const char* name, std::uint64_t begin, std::uint64_t end, bool all_told) {
+  // By seeks and backwards: the right row, or told.
+  void seek(const std::string& where) {
+    for (const char* key : {"counter", "gone", "plain"}) {
+      Iterator at(*segment_, true);
+      at.seek_at_or_after(kTable, key);
+      ASSERT_TRUE(at.damaged() || (at.valid() && at.key() == key)) << where << ": seek to " << key;
+    }
+    Iterator row(*segment_, true);
+    std::string keys;
+    for (row.seek_before(kTable + 1, {}); row.valid(); row.prev()) keys += std::string(row.key()) + " ";
+    ASSERT_TRUE(row.damaged() || keys == "plain gone counter ") << where << ": " << keys;
+  }
+
+  void flip_all(const char* name, std::uint64_t begin, std::uint64_t end, bool all_told, bool links = false) {
     int told = 0, told_by_walk = 0, flips = 0;
     for (std::uint64_t at = begin; at < end; ++at) {
       for (int bit = 0; bit < 8; ++bit, ++flips) {
@@ -93,6 +105,9 @@ class OverlayVerify : public testing::Test {
             std::string(name) + " byte " + std::to_string(at - begin) + " bit " + std::to_string(bit);
         ASSERT_NO_FATAL_FAILURE(look(where, &told));
         ASSERT_NO_FATAL_FAILURE(walk(where, &told_by_walk));
+        if (links) {
+          ASSERT_NO_FATAL_FAILURE(seek(where));
+        }
         region_.data()[at] = static_cast<char>(region_.data()[at] ^ (1 << bit));
       }
     }
@@ -140,8 +155,14 @@ TEST_F(OverlayVerify, EveryBitOfANode) {
     flip_all("prefix, table, key size", at, at + 14, true);
     const std::uint64_t key_at = at + node_key_offset(node->height);
     flip_all("key", key_at, key_at + node->key_size, true);
-    flip_all("height and links", at + 14, key_at, false);
+    flip_all("height and links", at + 14, key_at, false, true);
   }
+}
+
+TEST_F(OverlayVerify, EveryBitOfTheHead) {
+  auto* header = reinterpret_cast<SegmentHeader*>(region_.data());
+  const auto at = static_cast<std::uint64_t>(header->head - region_.data()) + offsetof(Node, next);
+  flip_all("links of the head", at, at + kHeightMax * sizeof(AtomicOffset), false, true);
 }
 
 TEST_F(OverlayVerify, EveryBitOfABucket) {

@@ -460,6 +460,11 @@ TEST(Formats, SessionFile) {
   const TemporaryDirectory directory;
   ASSERT_TRUE(hf::txn::write_session(directory.path(), "/somewhere/memory").ok());
   EXPECT_EQ(read_file(directory.path() + "/session"), "/somewhere/memory");
+  EXPECT_EQ(hf::txn::read_session(directory.path()).value(), "/somewhere/memory");
+  // A copy of the directory has its own memory.
+  ASSERT_TRUE(hf::txn::write_session(directory.path(), directory.path() + "/memory").ok());
+  EXPECT_EQ(read_file(directory.path() + "/session"), "memory");
+  EXPECT_EQ(hf::txn::read_session(directory.path()).value(), directory.path() + "/memory");
 }
 
 TEST(Formats, OperationOfALogRecord) {

@@ -49,6 +49,59 @@ HF_API HF_NODISCARD int hf_processes(hf_db* db, hf_process_visit visit, void* co
  */
 HF_API HF_NODISCARD int hf_metrics(hf_db* db, char* buffer, size_t capacity, size_t* size);
 
+/* --- check ------------------------------------------------------------------------------------------------------- */
+
+typedef struct hf_finding {
+  uint32_t size;     /* sizeof(hf_finding) */
+  int code;          /* HF_CORRUPT, HF_WRONG_FORMAT, HF_IO_ERROR; HF_OK: worth knowing, nothing is lost */
+  const char* file;  /* path, NUL-terminated; "" when it concerns no one file */
+  uint64_t offset;   /* in the file, bytes; UINT64_MAX: unknown */
+  const char* table; /* name, or "#<number>" when the name is not known; "" when none */
+  hf_bytes key;      /* the row; empty when none */
+  uint64_t csn;      /* of the commit or row version; 0: none */
+  const char* text;  /* one line */
+} hf_finding;
+typedef int (*hf_finding_visit)(const hf_finding* finding, void* context); /* non-zero ends the check: HF_CANCELLED */
+
+typedef struct hf_check_options {
+  uint32_t size; /* sizeof(hf_check_options) */
+  uint32_t flags;
+  hf_finding_visit visit; /* may be NULL */
+  void* visit_context;
+  hf_progress progress; /* may be NULL */
+  void* progress_context;
+} hf_check_options;
+#define HF_CHECK_OPTIONS_INIT \
+  { sizeof(hf_check_options), 0, NULL, NULL, NULL, NULL }
+
+typedef struct hf_check_result {
+  uint32_t size;           /* set by the caller */
+  uint32_t online;         /* 1: other processes had it open: what they share was checked too */
+  uint64_t findings;       /* with a code other than HF_OK */
+  uint64_t rows;           /* rows of the base whose checksum is right */
+  uint64_t rows_unchecked; /* rows written before rows had checksums */
+  uint64_t pages;          /* pages of the base that were walked */
+  uint64_t log_records;
+  uint64_t log_bytes;
+  uint64_t overlay_versions;
+  uint64_t csn_applied; /* newest commit in the base */
+  uint64_t csn_log;     /* newest commit in the log */
+} hf_check_result;
+
+/*
+ * Reads everything and changes nothing: the log's segments and records, the base's pages, catalog, rows and expiry
+ * index, each row's checksum, and, while others have it open, the overlay and the shared structures. Works on damaged
+ * directories: each thing found is told to `visit` and the check goes on where it can.
+ * Nobody has it open: holds the gate, so that nobody can open it meanwhile. Others have it open: joins them as one more
+ * process and disturbs none.
+ *   HF_OK           sound
+ *   HF_CORRUPT      something was found; HF_WRONG_FORMAT: it is no database, or a newer one
+ *   HF_NOT_FOUND    no such directory, or no database in it
+ *   HF_BUSY         another process was opening or closing it for 30 s
+ */
+HF_API HF_NODISCARD int hf_check(const char* path, const hf_check_options* options, hf_check_result* result,
+                                 hf_error* error);
+
 /* --- backup and restore ------------------------------------------------------------------------------------------ */
 
 typedef struct hf_backup_options {
