@@ -46,6 +46,9 @@ void add_row_commands(Commands& commands);       // get, put, delete
 void add_scan_command(Commands& commands);       // scan
 void add_dump_command(Commands& commands);       // dump
 void add_load_command(Commands& commands);       // load
+void add_stat_command(Commands& commands);       // stat
+void add_locks_command(Commands& commands);      // locks
+void add_top_command(Commands& commands);        // top
 
 // What every command on a database takes.
 struct Common {

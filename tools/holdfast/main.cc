@@ -13,5 +13,8 @@ int main(int argc, char** argv) {
   tool::add_scan_command(commands);
   tool::add_load_command(commands);
   tool::add_dump_command(commands);
+  tool::add_stat_command(commands);
+  tool::add_locks_command(commands);
+  tool::add_top_command(commands);
   return commands.run(argc, argv);
 }
