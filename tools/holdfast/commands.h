@@ -49,6 +49,11 @@ void add_load_command(Commands& commands);       // load
 void add_stat_command(Commands& commands);       // stat
 void add_locks_command(Commands& commands);      // locks
 void add_top_command(Commands& commands);        // top
+void add_processes_command(Commands& commands);  // processes
+void add_check_command(Commands& commands);      // check
+void add_backup_commands(Commands& commands);    // backup, restore
+void add_compact_command(Commands& commands);    // compact
+void add_log_command(Commands& commands);        // log
 
 // What every command on a database takes.
 struct Common {

@@ -16,5 +16,10 @@ int main(int argc, char** argv) {
   tool::add_stat_command(commands);
   tool::add_locks_command(commands);
   tool::add_top_command(commands);
+  tool::add_processes_command(commands);
+  tool::add_check_command(commands);
+  tool::add_backup_commands(commands);
+  tool::add_compact_command(commands);
+  tool::add_log_command(commands);
   return commands.run(argc, argv);
 }
