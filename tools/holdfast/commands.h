@@ -54,6 +54,7 @@ void add_check_command(Commands& commands);      // check
 void add_backup_commands(Commands& commands);    // backup, restore
 void add_compact_command(Commands& commands);    // compact
 void add_log_command(Commands& commands);        // log
+void add_bench_command(Commands& commands);      // bench
 
 // What every command on a database takes.
 struct Common {
