@@ -55,6 +55,7 @@ void add_backup_commands(Commands& commands);    // backup, restore
 void add_compact_command(Commands& commands);    // compact
 void add_log_command(Commands& commands);        // log
 void add_bench_command(Commands& commands);      // bench
+void add_completion_command(Commands& commands);
 
 // What every command on a database takes.
 struct Common {

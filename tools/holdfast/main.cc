@@ -22,5 +22,6 @@ int main(int argc, char** argv) {
   tool::add_compact_command(commands);
   tool::add_log_command(commands);
   tool::add_bench_command(commands);
+  tool::add_completion_command(commands);
   return commands.run(argc, argv);
 }
