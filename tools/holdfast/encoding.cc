@@ -43,7 +43,7 @@ struct Range {
   std::uint32_t first;
   std::uint32_t last;
 };
-// Characters that show nothing, or change how their neighbours are shown: a key with one of them could pass for another.
+// Characters that show nothing, or change how their neighbours are shown: a key could pass for another.
 constexpr Range kUnseen[] = {
     {0x00, 0x1F},     {0x7F, 0xA0},     {0xAD, 0xAD},       {0x34F, 0x34F},      {0x61C, 0x61C},   {0x115F, 0x1160},
     {0x1680, 0x1680}, {0x17B4, 0x17B5}, {0x180B, 0x180F},   {0x2000, 0x200F},    {0x2028, 0x202F}, {0x205F, 0x206F},

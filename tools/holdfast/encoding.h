@@ -2,8 +2,8 @@
 // Keys and values are bytes; people and JSON want text.
 //
 // Text is printed as it is when it is well-formed UTF-8 of characters that one can see; everything else becomes \n, \t,
-// \r, \\ or \xHH (one byte), so that different bytes never look the same and a row never breaks its line. In JSON, bytes that
-// are UTF-8 are a string, "key"; others are "key_base64".
+// \r, \\ or \xHH (one byte), so that different bytes never look the same and a row never breaks its line. In JSON,
+// bytes that are UTF-8 are a string, "key"; others are "key_base64".
 #pragma once
 
 #include <string>

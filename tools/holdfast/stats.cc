@@ -78,8 +78,10 @@ std::string stats_text(const hf_stats& stats) {
                             "; in the base " + format_count(stats.csn_applied));
   line("syncs", format_count(stats.syncs) + ", " + format_fixed(per_sync, 1) + " commits per sync");
   line("log", format_size(stats.log_bytes) + " in " + std::to_string(stats.log_segments) + " segments");
-  line("overlay", share_text(stats.overlay_bytes_used, stats.overlay_bytes_max) + " in " +
-                      std::to_string(stats.overlay_segments) + " segments");
+  // What pins keep of merged segments is taken too, though it holds nothing new.
+  line("overlay", format_size(stats.overlay_bytes) + " taken of " + format_size(stats.overlay_bytes_max) + " in " +
+                      std::to_string(stats.overlay_segments) + " segments, " + format_size(stats.overlay_bytes_used) +
+                      " used");
   line("oldest pin", pin_text(stats));
   line("base", share_text(stats.base_bytes_used, stats.base_bytes) + " in use, " + format_count(stats.merges) +
                    " merges, " + format_count(stats.rows_swept) + " expired rows swept");
