@@ -87,7 +87,8 @@ Json result_json(const hf_check_result& result, int code) {
 std::string result_text(const hf_check_result& result) {
   TextTable text({{""}, {""}});
   const auto line = [&](const char* name, std::string value) { text.add({name, std::move(value)}); };
-  line("result", result.findings == 0 ? "sound" : format_count(result.findings) + " findings");
+  const std::string findings = format_count(result.findings) + (result.findings == 1 ? " finding" : " findings");
+  line("result", result.findings == 0 ? "sound" : findings);
   line("checked while", result.online != 0 ? "others had it open" : "nobody had it open");
   line("base", format_count(result.pages) + " pages, csn " + format_count(result.csn_applied));
   line("rows", format_count(result.rows) + " with a right checksum, " + format_count(result.rows_unchecked) +
