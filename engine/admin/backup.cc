@@ -34,6 +34,7 @@ Result<std::unique_ptr<store::Image>> take_image(txn::Database& database, const 
   for (int attempt = 1;; ++attempt) {
     // A pass may fail for something else after it has merged.
     Status status = database.maintain(true);
+    if (status.code() == Code::kBUSY) return status;
     Status role = database.take_role(Deadline::after_ms(database.options().overload_timeout_ms));
     if (!role.ok()) return role;
     Result<std::unique_ptr<store::Image>> image = database.store().image(changes);

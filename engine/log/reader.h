@@ -5,9 +5,10 @@
 // What makes that right:
 //  - The caller says up to which commit the log is on the device (`bound`). Every byte up to there was in the file
 //    before, so a frame at or below the bound that does not verify is damage, or the file was used again.
-//  - Before a file is used again its header is wiped, before anything else in it changes; what was read is only believed
-//    after its checksum, whose seed no later use of the file has. So a reader that is overtaken notices.
-//  - A removed file stays readable through the descriptor; whether its successor is still there shows when it is needed.
+//  - Before a file is used again its header is wiped, before anything else in it changes; what was read is only
+//    believed after its checksum, whose seed no later use of the file has. So a reader that is overtaken notices.
+//  - A removed file stays readable through the descriptor; whether its successor is still there shows when it is
+//    needed.
 //
 // Thread contract: one thread at a time.
 #pragma once

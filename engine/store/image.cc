@@ -5,10 +5,9 @@
 // maintainer may take (see docs/architecture.md, "Assumptions"), and cannot be slowed down or ended. It rests on these
 // facts of LMDB's data version 1, and checks those that it can:
 //  - Pages 0 and 1 are meta pages; the one of transaction T is page T & 1. A meta page says how many pages there are.
-//  - As long as a reader of transaction T lives, no page that T can reach is written. All others are in T's list of free
-//    pages, the database with handle 0, or behind its last page.
+//  - As long as a reader of transaction T lives, no page that T can reach is written. All others are in T's list of
+//    free pages, the database with handle 0, or behind its last page.
 //  - An environment opens with the newer of its two meta pages; it is sound that both are the same.
-#include <algorithm>
 #include <cstring>
 #include <thread>
 
@@ -230,8 +229,8 @@ Result<std::unique_ptr<Image>> Store::image(const std::vector<MetaChange>& chang
 
 // --- compacted ---------------------------------------------------------------------------------------------------
 
-// LMDB writes to a descriptor and knows no end before the end, so it writes to a pipe, in a thread of its own, and finds
-// the pipe broken when we have had enough.
+// LMDB writes to a descriptor and knows no end before the end, so it writes to a pipe, in a thread of its own, and
+// finds the pipe broken when we have had enough.
 Status Store::compacted(const std::function<Status(Bytes piece)>& take) {
   Result<platform::Pipe> pipe = platform::Pipe::make();
   if (!pipe.ok()) return std::move(pipe).status();

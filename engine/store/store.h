@@ -86,8 +86,8 @@ class Store {
   Status demand_checksums();
   Result<StoreStats> stats();
 
-  // [maintainer, for this call only] The whole base as it is now, for a copy. `changes`: records that the copy has other
-  // bytes in, of the same size as here.
+  // [maintainer, for this call only] The whole base as it is now, for a copy. `changes`: records that the copy has
+  // other bytes in, of the same size as here.
   struct MetaChange {
     std::string name, value;
   };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Goal: a backup is the database at one commit, at least as new as what was durable when it began, whoever writes
-// meanwhile; it opens, and restores, also up to a later commit or time from the log; what is damaged, torn or unfinished
-// is refused; cancelled work leaves nothing. Method: a bank whose sum never changes and a journal row for each transfer
-// tell a mixed state; writers in processes of their own. Kills at named points are in crash/backup_test.cc.
+// meanwhile; it opens, and restores, also up to a later commit or time from the log; what is damaged, torn or
+// unfinished is refused; cancelled work leaves nothing. Method: a bank whose sum never changes and a journal row for
+// each transfer tell a mixed state; writers in processes of their own. Kills at named points: crash/backup_test.cc.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>

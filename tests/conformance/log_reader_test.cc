@@ -219,14 +219,22 @@ TEST_F(LogReaderTest, NeverGivesWhatIsNotDurable) {
   ASSERT_EQ(hf_open(path_.c_str(), &options, &db_, nullptr), HF_OK);
   ASSERT_EQ(hf_table_ensure(db_, "rows", &table_), HF_OK);
   const std::uint64_t durable = put("a", "durable");
+  // More than the ring holds: some of them are in the files, whole, and no sync has covered them.
+  const std::string filler(50'000, 'r');
   std::uint64_t relaxed = 0;
-  ASSERT_EQ(put_one(db_, table_, "a", "relaxed", &relaxed, true), HF_OK);
+  for (int i = 0; i < 120; ++i) ASSERT_EQ(put_one(db_, table_, "a", filler, &relaxed, true), HF_OK);
+  hf_stats stats{};
+  stats.size = sizeof stats;
+  ASSERT_EQ(hf_stat(db_, &stats), HF_OK);
+  ASSERT_EQ(stats.csn_durable, durable);
   read_from(durable);
   ASSERT_EQ(next(), HF_OK);
-  EXPECT_EQ(next(50), HF_NOT_FOUND) << "commit " << relaxed << " is not on the device";
+  EXPECT_EQ(next(50), HF_NOT_FOUND) << "commit " << record_.csn << " is not known to be on the device";
   ASSERT_EQ(hf_sync(db_, 5'000), HF_OK);
-  ASSERT_EQ(next(), HF_OK) << why();
-  EXPECT_EQ(record_.csn, relaxed);
+  for (std::uint64_t csn = durable + 1; csn <= relaxed; ++csn) {
+    ASSERT_EQ(next(), HF_OK) << why();
+    ASSERT_EQ(record_.csn, csn);
+  }
 }
 
 // Everything that a process of others made durable, one after the other, while it goes on and when it was killed.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Goal: an image of the base is exactly the base at one commit, whatever merges do meanwhile, and opens as a base of its
-// own; a compacted one has the same rows in fewer pages. Method: an image is read piece by piece, with merges between
-// the pieces that change every row and free pages that the image still has.
+// Goal: an image of the base is exactly the base at one commit, whatever merges do meanwhile, and opens as a base of
+// its own; a compacted one has the same rows in fewer pages. Method: an image is read piece by piece, with merges
+// between the pieces that change every row and free pages that the image still has.
 #include <filesystem>
 #include <fstream>
 
