@@ -50,8 +50,7 @@ Party Inside::describe(const LockTable& table, const Unit& unit, std::uint64_t n
   party.thread = owner.thread;
   party.process = owner.process.load(std::memory_order_acquire);
   party.label = text_of(owner.label);
-  if (const platform::ProcessSlot* slot = slot_of(table, party.process);
-      slot != nullptr) {
+  if (const platform::ProcessSlot* slot = slot_of(table, party.process); slot != nullptr) {
     party.pid = slot->pid;
     if (party.label.empty()) party.label = text_of(slot->label);
   }

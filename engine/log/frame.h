@@ -15,7 +15,7 @@ inline constexpr std::size_t kRollSize = sizeof(FrameHeader);  // every segment 
 // No log gets there, so what is read may be added to without an overflow when it is not above.
 inline constexpr std::uint64_t kSequenceMax = std::uint64_t{1} << 62;
 inline constexpr std::uint64_t kLsnMax = std::uint64_t{1} << 62;
-inline constexpr char kZeroFrame[sizeof(FrameHeader)] = {};    // the terminator
+inline constexpr char kZeroFrame[sizeof(FrameHeader)] = {};  // the terminator
 
 // Bytes that a record takes in the log.
 constexpr std::uint64_t frame_size(std::uint64_t body_size) noexcept {
