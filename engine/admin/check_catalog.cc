@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "admin/check_catalog.h"
 
-#include <cstring>
+#include <algorithm>
 #include <optional>
 #include <set>
 
@@ -17,7 +17,7 @@ constexpr std::size_t kMarkSize = 12;      // of a process that loads
 std::optional<TableId> id_of(const std::string& info) {
   alignas(8) std::uint8_t aligned[kInfoSizeMax];
   if (info.size() > sizeof aligned) return std::nullopt;
-  std::memcpy(aligned, info.data(), info.size());
+  std::copy(info.begin(), info.end(), aligned);
   flatbuffers::Verifier verifier(aligned, info.size());
   if (!schema::VerifyTableInfoBuffer(verifier)) return std::nullopt;
   return schema::GetTableInfo(aligned)->id();
@@ -42,7 +42,9 @@ void CatalogRows::check(
     next = load_be32(found->second.bytes.data());
   }
   std::set<TableId> data_ids;
-  for (const auto& [key, value] : rows_) {
+  for (const auto& row : rows_) {  // by name: clang lets no lambda have a structured binding
+    const std::string& key = row.first;
+    const auto& value = row.second;
     const auto say = [&](std::string text) { wrong(key, value.offset, "catalog: " + std::move(text)); };
     const std::size_t size = value.bytes.size();
     if (key[0] == 'n' && key.size() > 1) {

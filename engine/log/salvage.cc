@@ -77,7 +77,7 @@ class Salvager {
 
   // Goes over one frame; *more is false when nothing that verifies follows.
   Status step(bool use_ring, bool* more) {
-    FrameHeader frame;
+    FrameHeader frame{};
     if (!use_ring || !from_ring(&frame)) {
       Status status = write_run();
       if (status.ok()) status = from_file(&frame, more);

@@ -135,7 +135,7 @@ class Iterator {
   Offset after_verified(Offset from) noexcept;
   Offset descend_verified(TableId table, Bytes key, bool inclusive) noexcept;
   Offset give_up() noexcept;
-  bool is_whole(Offset node) const noexcept;
+  bool is_whole(Offset offset) const noexcept;
   void seek_at_or_after_verified(TableId table, Bytes key) noexcept;
   void prev_verified() noexcept;
 
