@@ -82,6 +82,9 @@ class Log {
   static Result<std::unique_ptr<Log>> attach(LogShared& shared, char* ring, const platform::Liveness& liveness,
                                              LogOptions options);
 
+  // Whether recover() would refuse the directory for a foreign or newer file. Changes nothing.
+  static Status look(const LogOptions& options);
+
   // Before recover(), when the shared memory of a session whose processes all died is still there: writes the part of
   // the old ring that never reached the files, so that a commit answered with durability=relaxed survives a crash of
   // every process as long as the machine stays up. `shared` and `ring` are untrusted; what does not verify is ignored.

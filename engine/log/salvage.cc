@@ -201,6 +201,8 @@ class Salvager {
 
 }  // namespace
 
+Status Log::look(const LogOptions& options) { return list_segments(options.directory, options.database_id).status(); }
+
 Status Log::salvage(const LogShared& shared, const char* ring, const LogOptions& options) {
   auto files = list_segments(options.directory, options.database_id);
   if (!files.ok()) return std::move(files).status();  // recovery would meet the same; the ring is to be there then

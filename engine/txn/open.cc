@@ -117,6 +117,8 @@ class Opening {
     if (Status status = open_store(); !status.ok()) return status;
     if (Status status = recover(); !status.ok()) return status;
     reach("open.recovered");
+    // Nothing of the base is changed before the log was found sound.
+    if (Status status = db_.store_->demand_checksums(); !status.ok()) return status;
     if (Status status = db_.store_->set_meta(kCleanKey, "0"); !status.ok()) return status;
     if (!identity_.complete) {
       identity_.complete = true;
@@ -190,6 +192,8 @@ class Opening {
     if (old_path.code() == Code::kNOT_FOUND) return {};
     if (!old_path.ok()) return std::move(old_path).status();
     Result<platform::Region> region = platform::Region::open(control_path(old_path.value()), kRegionSize);
+    // Whoever mends the log, or has the build that made the memory, is to find it as it was.
+    if (Status status = log::Log::look(log_options()); !status.ok()) return status;
     if (region.ok()) {
       const SharedRegion old{region->data()};
       const RegionHeader& header = old.header();
@@ -271,7 +275,6 @@ class Opening {
     } else if (id.value() != ours) {
       return Status(Code::kWRONG_FORMAT, db_.path_ + "/base/data.mdb belongs to another database");
     }
-    if (Status status = db_.store_->demand_checksums(); !status.ok()) return status;
     Result<std::string> clean = db_.store_->get_meta(kCleanKey);
     if (!clean.ok() && clean.code() != Code::kNOT_FOUND) return std::move(clean).status();
 
