@@ -56,6 +56,7 @@ class Live {
     const log::LogShared& log = shared_.log();
     const Csn applied = txn.applied_csn.load(std::memory_order_acquire);
     const Csn durable = log.durable_csn.load(std::memory_order_acquire);
+    const Csn too_old = txn.too_old_below.load(std::memory_order_acquire);
     const Csn published = txn.published_csn.load(std::memory_order_acquire);
     const Csn system = txn.system_csn.load(std::memory_order_acquire);
     const Csn appended = log.appended_csn.load(std::memory_order_acquire);
@@ -65,6 +66,7 @@ class Live {
       wrong(txn::kTxnOffset,
             "commit " + std::to_string(published) + " is published, but the log ends with " + std::to_string(appended));
     }
+    if (too_old > published) wrong(txn::kTxnOffset, "too_old_below is above published_csn: no transaction could go on");
     if (durable > appended) wrong(txn::kLogOffset, "durable_csn is above appended_csn");
     if (system > appended) wrong(txn::kTxnOffset, "system_csn is above appended_csn");
     if (log.failed.load(std::memory_order_acquire) != 0) {

@@ -112,11 +112,12 @@ class Iterator {
   // With distrust, as Segment::find_verified(): where a link cannot be right the walk ends and damaged() is true.
   explicit Iterator(const Segment& segment, bool distrust = false) noexcept : segment_(&segment), distrust_(distrust) {}
   bool valid() const noexcept { return node_ != 0; }
-  const Segment& segment() const noexcept { return *segment_; }
   bool damaged() const noexcept { return damaged_; }
   // Whether the row's key is what was written, by the checksum of its newest version: a key that is another one would
   // hide its row in a walk over several sources before anybody looks at the version. Requires: valid(), distrust
   bool is_whole() const noexcept { return is_whole(static_cast<Offset>(node_)); }
+  // What is wrong: kCORRUPT, names the row if it can. Requires: damaged(), or valid() and not is_whole()
+  Status damage() const;
   void seek_at_or_after(TableId table, Bytes key) noexcept;   // first row >= (table, key)
   void seek_before(TableId table, Bytes key) noexcept;        // last row < (table, key)
   void seek_at_or_before(TableId table, Bytes key) noexcept;  // last row <= (table, key)
@@ -134,7 +135,7 @@ class Iterator {
   // verify.cc
   Offset after_verified(Offset from) noexcept;
   Offset descend_verified(TableId table, Bytes key, bool inclusive) noexcept;
-  Offset give_up() noexcept;
+  Offset give_up(Offset culprit = 0) noexcept;
   bool is_whole(Offset offset) const noexcept;
   void seek_at_or_after_verified(TableId table, Bytes key) noexcept;
   void prev_verified() noexcept;
@@ -143,6 +144,7 @@ class Iterator {
   std::uint64_t node_ = 0;  // its Offset; 0 = no row
   bool distrust_;
   bool damaged_ = false;
+  Offset culprit_ = 0;  // the row whose key is wrong, if that is known
 };
 
 struct OverlayOptions {

@@ -102,10 +102,19 @@ Result<bool> Segment::find_verified(TableId table, Bytes key, std::uint64_t hash
 
 // --- walking -----------------------------------------------------------------------------------------------------
 
-Offset Iterator::give_up() noexcept {
+Offset Iterator::give_up(Offset culprit) noexcept {
   damaged_ = true;
+  culprit_ = culprit;
   node_ = 0;
   return 0;
+}
+
+Status Iterator::damage() const {
+  const Offset at = damaged_ ? culprit_ : static_cast<Offset>(node_);
+  if (at == 0) return Status(Code::kCORRUPT, segment_->file() + ": the list of rows of the overlay is damaged");
+  const Node* node = node_at(segment_->base_, at);
+  return damage_of(*segment_, node->table, Bytes(node_key(node), node->key_size),
+                   "its key or newest version is damaged");
 }
 
 // Requires: node_is_sound()
@@ -165,7 +174,7 @@ Offset Iterator::descend_verified(TableId table, Bytes key, bool inclusive) noex
     at = next;
   // A key on the way that became a smaller one leads too far, and then it is the last on the way: what follows it lies
   // beyond the key that is looked for.
-  if (!damaged_ && at != kHeadOffset && !is_whole(at)) return give_up();
+  if (!damaged_ && at != kHeadOffset && !is_whole(at)) return give_up(at);
   return damaged_ ? 0 : at;
 }
 

@@ -137,13 +137,6 @@ bool RowCursor::inside(Bytes key) const noexcept {
 
 void RowCursor::check_base() noexcept { base_live_ = base_->valid() && (!bounded_ || inside(base_->key())); }
 
-Status RowCursor::damage() const {
-  overlay::Version newest;
-  Result<bool> named = damaged_->valid() ? damaged_->version_verified(kCsnMax, &newest) : Result<bool>(false);
-  if (!named.ok()) return std::move(named).status();
-  return Status(Code::kCORRUPT, damaged_->segment().file() + ": the list of rows of the overlay is damaged");
-}
-
 void RowCursor::check_source(Source& source) noexcept {
   source.live = false;
   if (txn_->verify_ && !trusts(source)) [[unlikely]]
@@ -190,7 +183,7 @@ Status RowCursor::step_base() {
 Status RowCursor::advance(Bytes* key, RowView* row) {
   for (;;) {
     if (damaged_.has_value()) [[unlikely]]
-      return damage();
+      return damaged_->damage();
     if (base_taken_) {
       if (Status status = step_base(); !status.ok()) return status;
     }

@@ -96,7 +96,6 @@ class RowCursor {
   void check_base() noexcept;
   void check_source(Source& source) noexcept;
   bool trusts(const Source& source) noexcept;
-  Status damage() const;
   void pick_best() noexcept;
   bool base_is_nearest() noexcept;
   bool nearer(Bytes a, Bytes b) const noexcept { return reverse_ ? b < a : a < b; }

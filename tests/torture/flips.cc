@@ -60,7 +60,10 @@ const Area kAreas[] = {
 class Campaign {
  public:
   Campaign(const Common& common, std::uint64_t seed, const std::string& area)
-      : root_(make_directory(common, "flips")), flips_(common.pick<std::uint64_t>(500, 2'500, 10'000)), random_(seed) {
+      : root_(make_directory(common, "flips")),
+        flips_(common.pick<std::uint64_t>(500, 2'500, 10'000)),
+        only_(area),
+        random_(seed) {
     closed_ = root_ + "/closed";
     crashed_ = root_ + "/crashed";
     model_ = flips::make_databases(closed_, crashed_, seed);

@@ -125,11 +125,15 @@ typedef struct hf_backup_result {
  * Copies the database as it is at one commit, at least as new as the newest durable one when the call began, while others
  * go on. To a directory, which is made and must not exist or be empty: HF_EXISTS. The copy is a database: it can be
  * opened, checked and backed up itself. Durable when the call returns. Blocks on the disks. Merges first: HF_BUSY when
- * a bulk load holds the base for overload_timeout_ms. A backup that was killed leaves a directory that cannot be opened.
+ * a bulk load, or another merge, holds the base for overload_timeout_ms. On any failure, and when it is ended, what was
+ * made is taken back. A backup that was killed leaves the file UNFINISHED, which opening and restoring refuse. The copy
+ * has an identity of its own and no log; BACKUP in it is its manifest. Once it was opened as a database it is no longer
+ * a backup: hf_restore answers HF_CORRUPT. `result` may be NULL.
  */
 HF_API HF_NODISCARD int hf_backup(hf_db* db, const char* destination, const hf_backup_options* options,
                                   hf_backup_result* result);
-/* The same as a stream of bytes with checksums, to a pipe, socket or file: for hf_restore_fd. `fd` stays the caller's. */
+/* The same as a stream of bytes with checksums, to a pipe, socket or file: for hf_restore_fd. `fd` stays the caller's. A
+ * file is synced. HF_IO_ERROR: the reader has gone (no SIGPIPE is raised). */
 HF_API HF_NODISCARD int hf_backup_fd(hf_db* db, int fd, const hf_backup_options* options, hf_backup_result* result);
 
 typedef struct hf_restore_options {
@@ -139,7 +143,7 @@ typedef struct hf_restore_options {
    * alive. NULL: the backup alone. See log_keep_bytes in hf_open_options for how far back a log reaches. */
   const char* log_of;
   uint64_t until_csn; /* the last commit to take over; 0: no limit */
-  uint64_t until_ms;  /* takes over commits made at or before that time, wall clock; 0: no limit */
+  uint64_t until_ms;  /* stops before the first commit made later, wall clock; 0: no limit */
   hf_progress progress;
   void* progress_context;
 } hf_restore_options;
@@ -158,9 +162,13 @@ typedef struct hf_restore_result {
  * Makes a database in directory `destination`, which must not exist or be empty (HF_EXISTS), from a backup (a directory
  * or a file that a stream was written to), then takes over commits from a log. The result is a database of its own: it
  * has another identity, so that the logs of the two are never mixed up.
+ * Of a log whose database is open, commits durable when the restore began are taken over; of one that nobody has open,
+ * all that recovery would find in the files.
+ *   HF_NOT_FOUND         no such backup
  *   HF_CORRUPT           the backup is damaged, torn off or was never finished
- *   HF_SNAPSHOT_TOO_OLD  the log does not reach back to the backup; nothing is made
- *   HF_INVALID_ARGUMENT  until_csn lies before the backup
+ *   HF_SNAPSHOT_TOO_OLD  the log does not reach back to the backup; or a commit to be taken over ended a bulk load, whose
+ *                        rows no log has: the message names the commit up to which it can be done. Nothing is made
+ *   HF_INVALID_ARGUMENT  until_csn or until_ms lies before the backup; or log_of is not the database it was made of
  */
 HF_API HF_NODISCARD int hf_restore(const char* backup, const char* destination, const hf_restore_options* options,
                                    hf_restore_result* result, hf_error* error);
@@ -175,7 +183,8 @@ typedef struct hf_compact_result {
 } hf_compact_result;
 
 /* Writes the data file anew without its free pages and puts it in place of the old one in one step; killed at any
- * moment it leaves one or the other. Needs room for the copy. HF_BUSY: somebody has the database open. */
+ * moment it leaves one or the other. Needs room for the copy. A database that was not left in order is
+ * recovered first. HF_BUSY: somebody has it open. HF_NOT_FOUND: there is none. */
 HF_API HF_NODISCARD int hf_compact(const char* path, hf_progress progress, void* progress_context,
                                    hf_compact_result* result, hf_error* error);
 
@@ -209,7 +218,9 @@ typedef struct hf_log_reader hf_log_reader; /* one thread at a time */
 
 /* Reads the commits from `from_csn` on (0: the oldest that the log still has) in order, of a database that is open in
  * any number of processes, this one included, or in none. Reads files only, never what is not durable, and disturbs
- * nobody. HF_SNAPSHOT_TOO_OLD: commits from there on are gone; the message names the oldest there is. */
+ * nobody. Of a database that nobody has open, what recovery would find in the files counts as durable. Rows of bulk loads
+ * are not in the log. HF_SNAPSHOT_TOO_OLD: commits from there on are gone; the message names the oldest there is.
+ * HF_BUSY: somebody was opening or leaving it for 30 s. */
 HF_API HF_NODISCARD int hf_log_open(const char* path, uint64_t from_csn, hf_log_reader** reader, hf_error* error);
 /* The next record, valid until the next call. HF_NOT_FOUND: the end, and no further durable commit came within
  * timeout_ms. HF_SNAPSHOT_TOO_OLD: the log was used again faster than it was read. HF_CORRUPT: names file and offset. */
