@@ -30,6 +30,8 @@ holdfast::Database open_database(const Common& common, const std::string& comman
   options.map_size = common.map_size;
   options.open_timeout_ms = common.timeout_ms;
   options.lock_timeout_ms = common.timeout_ms;
+  // Whoever looks at a shop must not be the one that lets its kept log go.
+  if (mode != OpenMode::kMaker) options.log_keep_bytes = UINT64_MAX;
   options.on_message = print_message;
   options.message_context = common.verbose ? &verbose : nullptr;
   hf_error info = HF_ERROR_INIT;

@@ -23,6 +23,7 @@ int run_create(const CreateOptions& options) {
     // Whether it is there already is asked first: making one leaves no trace of having been too late.
     hf_open_options probe = HF_OPEN_OPTIONS_INIT;
     probe.flags = HF_OPEN_NO_CREATE | HF_OPEN_NO_THREAD;
+    probe.log_keep_bytes = UINT64_MAX;
     probe.map_size = looking.map_size;
     probe.open_timeout_ms = looking.timeout_ms;
     if (!looking.memory_directory.empty()) probe.memory_directory = looking.memory_directory.c_str();
