@@ -8,6 +8,7 @@
 //  - As long as a reader of transaction T lives, no page that T can reach is written. All others are in T's list of
 //    free pages, the database with handle 0, or behind its last page.
 //  - An environment opens with the newer of its two meta pages; it is sound that both are the same.
+#include <algorithm>
 #include <cstring>
 #include <thread>
 
@@ -184,12 +185,12 @@ Status Image::Impl::find(const Store::MetaChange& change) {
 void Image::Impl::change(char* out, std::uint64_t offset, std::size_t size) const {
   for (std::uint64_t page = offset / page_size; page < kMetaPages && page * page_size < offset + size; ++page) {
     char* const at = out + (page * page_size - offset);
-    std::memcpy(at, meta_.data(), page_size);
+    std::copy_n(meta_.begin(), page_size, at);
     std::memcpy(at, &page, sizeof page);
   }
   for (const Patch& patch : patches_) {  // inside of one page, and pieces are whole pages
     if (patch.offset < offset || patch.offset >= offset + size) continue;
-    std::memcpy(out + (patch.offset - offset), patch.bytes.data(), patch.bytes.size());
+    std::copy(patch.bytes.begin(), patch.bytes.end(), out + (patch.offset - offset));
   }
 }
 
@@ -244,8 +245,11 @@ Status Store::compacted(const std::function<Status(Bytes piece)>& take) {
   Status status;
   for (;;) {
     Result<std::size_t> got = platform::read_some(pipe->read_end(), piece.data(), piece.size());
-    if (!got.ok()) status = std::move(got).status();
-    if (!got.ok() || *got == 0) break;
+    if (!got.ok()) {
+      status = std::move(got).status();
+      break;
+    }
+    if (*got == 0) break;
     if (status = take(Bytes(piece.data(), *got)); !status.ok()) break;
   }
   pipe->close_read_end();
