@@ -134,7 +134,7 @@ class Vandal {
     if (in_.one_in(4)) return wild();
     char head[store::kHeadSizeExpires];
     const std::uint64_t expires_ms = in_.one_in(2) ? in_.u64() : 0;
-    const char* const end = store::encode_head(head, in_.u64() & kCsnMax, in_.u8(), expires_ms);
+    const char* const end = store::encode_head(head, in_.u64() & kCsnMax, in_.u8(), expires_ms, 0);
     return changed(std::string(head, static_cast<std::size_t>(end - head)) + in_.bytes(in_.below(16)));
   }
   std::string expiry_key() {
