@@ -6,7 +6,7 @@ import subprocess
 import time
 import unittest
 
-from support import DONE, Neighbour, ToolTest
+from support import DONE, Neighbour, ToolTest, run
 
 
 class Stat(ToolTest):
@@ -121,8 +121,10 @@ class Guests(ToolTest):
         with Neighbour(self.shop) as neighbour:
             neighbour.order("put stock pear 12")
             neighbour.kill()
-        # The first to come recovers, and leaves a clean directory.
-        self.assertEqual(self.ok("get", self.shop, "stock", "pear").text, "12\n")
+        # The first to come recovers, says so, and leaves a clean directory.
+        first = run("get", self.shop, "stock", "pear")
+        self.assertEqual((first.code, first.text), (DONE, "12\n"), first.err)
+        self.assertIn("after a crash: 1 commits taken from the log", first.err)
         self.assertFalse((self.shop / "session").exists())
 
     def test_two_may_write_at_once(self):
