@@ -4,15 +4,16 @@
 //   log_bound.h   up to which commit a log is durable      manifest.h      what a backup says of itself
 //   log_reader.h  commits of a log, one by one             backup_stream.h the same as a stream of bytes
 //   backup.h      copies of a live database                restore.h       a database from a copy and a log
-//   compact.h     the base without its free pages          destination.h   directories that are made whole or not at all
+//   compact.h     the base without its free pages          destination.h   directories that are made whole or not at
+//   all
 //
 // LogBound: up to which commit the log of a directory is on the device, asked from outside of its session. While a
 // process has the database open, the control region says so; it is mapped for reading, no slot is taken and no latch.
 // While nobody has, all counts that recovery would find in the files.
 //
-// What it answers stays true: a commit that was durable is so for ever, and what lies whole in the log of dead processes
-// is what the next one recovers. Whether somebody is there is asked of the kernel; where the answer could change at that
-// moment (somebody opens or leaves), under the gate.
+// What it answers stays true: a commit that was durable is so for ever, and what lies whole in the log of dead
+// processes is what the next one recovers. Whether somebody is there is asked of the kernel; where the answer could
+// change at that moment (somebody opens or leaves), under the gate.
 //
 // Thread contract: one thread at a time.
 #pragma once

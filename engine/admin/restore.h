@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A new database from a backup, and then from the commits that a log has after it. Rows keep the versions that they
-// have in the source, and csns go on behind the last commit taken over. The database has another id, so that the logs of
-// the two are never mixed up.
+// have in the source, and csns go on behind the last commit taken over. The database has another id, so that the logs
+// of the two are never mixed up.
 //
 // What a log does not have are the rows of a bulk load, which go past it: a restore that would have to take over such a
 // commit is refused.

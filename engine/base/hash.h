@@ -21,8 +21,8 @@ inline std::uint64_t checksum(const void* data, std::size_t size, std::uint64_t 
 
 // --- row checksums -----------------------------------------------------------------------------------------------
 
-// What a row version says but for its csn, as a number: the part that costs a pass over the value, and can be had before
-// the csn is known. `hash` is row_hash(table, key); `kind` is overlay::VersionKind, 1 for every row of the base.
+// What a row version says but for its csn, as a number: the part that costs a pass over the value, and can be had
+// before the csn is known. `hash` is row_hash(table, key); `kind` is overlay::VersionKind, 1 for every row of the base.
 // Stored on disk, folded with the csn: changing any constant here makes every row of older files look damaged.
 inline std::uint64_t row_content(std::uint64_t hash, std::uint8_t kind, std::uint8_t flags, std::uint64_t expires_ms,
                                  Bytes value) noexcept {

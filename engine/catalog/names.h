@@ -20,8 +20,8 @@ class Names {
  public:
   // All that the base knows.
   Status read(const store::Snapshot& base);
-  // A change of a commit, in order. Other tables' changes are passed over. Names of tables that are gone are kept: their
-  // numbers are never used again.
+  // A change of a commit, in order. Other tables' changes are passed over. Names of tables that are gone are kept:
+  // their numbers are never used again.
   void apply(const overlay::Change& change);
   // The newest name of the table that has, or had, that number; or "".
   const std::string& of(TableId data_id) const;

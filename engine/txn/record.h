@@ -26,7 +26,8 @@ Bytes encode_record(const std::vector<overlay::Change>& changes, std::uint64_t c
 void recode_expiry(const RecordPlace& place, const overlay::Change& change) noexcept;
 
 // Calls `visit` for each change, in order; bytes point into `body`, which must be verified (Log does that, and its
-// checksum covers it). kCORRUPT, and no call, when the sizes inside do not add up or a change is none that commits make.
+// checksum covers it). kCORRUPT, and no call, when the sizes inside do not add up or a change is none that commits
+// make.
 Status decode_record(Bytes body, const std::function<void(const overlay::Change&)>& visit);
 
 // Bytes that the changes of a record take in an overlay segment, at most.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one place through which every file operation of this program passes, the engine's and LMDB's alike: the program
 // defines the functions of libc that change or sync files (open, write, pwrite, pwritev, fsync, fdatasync, ftruncate,
-// fallocate, rename, unlink, mkdir, mmap, ...), so that the dynamic linker takes these for liblmdb.so too. Each asks the
-// observer, then makes the system call itself.
+// fallocate, rename, unlink, mkdir, mmap, ...), so that the dynamic linker takes these for liblmdb.so too. Each asks
+// the observer, then makes the system call itself.
 //
 // Thread contract: one observer at a time, set while no other thread does I/O. It is called by the threads that do the
 // I/O, any number at once, and its own I/O is not observed. A forked child keeps it.

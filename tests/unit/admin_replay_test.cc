@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Goal: replaying commits leaves the base as merges of the same commits would. Method: commits by hand, in one batch and
-// in many, and the rows, versions and tables looked up afterwards.
+// Goal: replaying commits leaves the base as merges of the same commits would. Method: commits by hand, in one batch
+// and in many, and the rows, versions and tables looked up afterwards.
 #include <gtest/gtest.h>
 #include <stdlib.h>
 

@@ -122,18 +122,18 @@ typedef struct hf_backup_result {
 } hf_backup_result;
 
 /*
- * Copies the database as it is at one commit, at least as new as the newest durable one when the call began, while others
- * go on. To a directory, which is made and must not exist or be empty: HF_EXISTS. The copy is a database: it can be
- * opened, checked and backed up itself. Durable when the call returns. Blocks on the disks. Merges first: HF_BUSY when
- * a bulk load, or another merge, holds the base for overload_timeout_ms. On any failure, and when it is ended, what was
- * made is taken back. A backup that was killed leaves the file UNFINISHED, which opening and restoring refuse. The copy
- * has an identity of its own and no log; BACKUP in it is its manifest. Once it was opened as a database it is no longer
- * a backup: hf_restore answers HF_CORRUPT. `result` may be NULL.
+ * Copies the database as it is at one commit, at least as new as the newest durable one when the call began, while
+ * others go on. To a directory, which is made and must not exist or be empty: HF_EXISTS. The copy is a database: it
+ * can be opened, checked and backed up itself. Durable when the call returns. Blocks on the disks. Merges first:
+ * HF_BUSY when a bulk load, or another merge, holds the base for overload_timeout_ms. On any failure, and when it is
+ * ended, what was made is taken back. A backup that was killed leaves the file UNFINISHED, which opening and
+ * restoring refuse. The copy has an identity of its own and no log; BACKUP in it is its manifest. Once it was opened
+ * as a database it is no longer a backup: hf_restore answers HF_CORRUPT. `result` may be NULL.
  */
 HF_API HF_NODISCARD int hf_backup(hf_db* db, const char* destination, const hf_backup_options* options,
                                   hf_backup_result* result);
-/* The same as a stream of bytes with checksums, to a pipe, socket or file: for hf_restore_fd. `fd` stays the caller's. A
- * file is synced. HF_IO_ERROR: the reader has gone (no SIGPIPE is raised). */
+/* The same as a stream of bytes with checksums, to a pipe, socket or file: for hf_restore_fd. `fd` stays the
+ * caller's. A file is synced. HF_IO_ERROR: the reader has gone (no SIGPIPE is raised). */
 HF_API HF_NODISCARD int hf_backup_fd(hf_db* db, int fd, const hf_backup_options* options, hf_backup_result* result);
 
 typedef struct hf_restore_options {
@@ -166,8 +166,9 @@ typedef struct hf_restore_result {
  * all that recovery would find in the files.
  *   HF_NOT_FOUND         no such backup
  *   HF_CORRUPT           the backup is damaged, torn off or was never finished
- *   HF_SNAPSHOT_TOO_OLD  the log does not reach back to the backup; or a commit to be taken over ended a bulk load, whose
- *                        rows no log has: the message names the commit up to which it can be done. Nothing is made
+ *   HF_SNAPSHOT_TOO_OLD  the log does not reach back to the backup; or a commit to be taken over ended a bulk load,
+ *                        whose rows no log has: the message names the commit up to which it can be done. Nothing
+ *                        is made
  *   HF_INVALID_ARGUMENT  until_csn or until_ms lies before the backup; or log_of is not the database it was made of
  */
 HF_API HF_NODISCARD int hf_restore(const char* backup, const char* destination, const hf_restore_options* options,
@@ -218,12 +219,13 @@ typedef struct hf_log_reader hf_log_reader; /* one thread at a time */
 
 /* Reads the commits from `from_csn` on (0: the oldest that the log still has) in order, of a database that is open in
  * any number of processes, this one included, or in none. Reads files only, never what is not durable, and disturbs
- * nobody. Of a database that nobody has open, what recovery would find in the files counts as durable. Rows of bulk loads
- * are not in the log. HF_SNAPSHOT_TOO_OLD: commits from there on are gone; the message names the oldest there is.
+ * nobody. Of a database that nobody has open, what recovery would find in the files counts as durable. Rows of bulk
+ * loads are not in the log. HF_SNAPSHOT_TOO_OLD: commits from there on are gone; the message names the oldest there is.
  * HF_BUSY: somebody was opening or leaving it for 30 s. */
 HF_API HF_NODISCARD int hf_log_open(const char* path, uint64_t from_csn, hf_log_reader** reader, hf_error* error);
 /* The next record, valid until the next call. HF_NOT_FOUND: the end, and no further durable commit came within
- * timeout_ms. HF_SNAPSHOT_TOO_OLD: the log was used again faster than it was read. HF_CORRUPT: names file and offset. */
+ * timeout_ms. HF_SNAPSHOT_TOO_OLD: the log was used again faster than it was read. HF_CORRUPT: names file and
+ * offset. */
 HF_API HF_NODISCARD int hf_log_next(hf_log_reader* reader, uint64_t timeout_ms, hf_log_record* record);
 HF_API int hf_log_error(hf_log_reader* reader, hf_error* error);
 HF_API int hf_log_close(hf_log_reader** reader);

@@ -224,7 +224,8 @@ typedef struct hf_open_options {
   uint32_t locks_max;
   uint32_t lock_reserved; /* 0 */
   /* The log keeps commits that are in the base already until it is larger than this, for hf_log_open and hf_restore;
-   * default 0: they go as soon as possible. At most half of the 128 segments are kept. Every process that maintains, and
+   * default 0: they go as soon as possible. At most half of the 128 segments are kept. Every process that maintains,
+   * and
    * the first that opens, goes by its own value: set it in all of them; tools open with UINT64_MAX. */
   uint64_t log_keep_bytes;
   hf_message_fn on_message; /* of the first open of the process; NULL: none */
